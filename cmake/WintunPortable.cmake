@@ -1,0 +1,37 @@
+# The parts that know no platform, compiled for one that has no driver of ours yet (preset mingw): src/net, and every
+# header of the ring, the net and the driver core alone; wintun.h alone as C99 and as C++.
+set(headers_dir "${PROJECT_BINARY_DIR}/headers")
+
+# One file a header, so that a header which leans on its includer's includes does not compile.
+function(wintun_check_header out header language)
+  file(RELATIVE_PATH relative "${PROJECT_SOURCE_DIR}" "${header}")
+  string(MAKE_C_IDENTIFIER "${relative}" id)
+  set(extension cpp)
+  if(language STREQUAL C)
+    set(extension c)
+  endif()
+  set(source "${headers_dir}/${id}.${extension}")
+  set(content "#include \"${header}\"\n#include \"${header}\"\n")
+  if(language STREQUAL C)
+    string(APPEND content "typedef int not_empty;\n")
+  endif()
+  file(CONFIGURE OUTPUT "${source}" CONTENT "${content}" @ONLY)
+  set(${out} "${source}" PARENT_SCOPE)
+endfunction()
+
+file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/net/*.cpp" "${PROJECT_SOURCE_DIR}/driver/core/*.cpp")
+file(GLOB headers CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/ring/*.h*" "${PROJECT_SOURCE_DIR}/src/net/*.hpp"
+     "${PROJECT_SOURCE_DIR}/driver/core/*.hpp")
+foreach(header IN LISTS headers)
+  wintun_check_header(source "${header}" CXX)
+  list(APPEND sources "${source}")
+endforeach()
+if(EXISTS "${PROJECT_SOURCE_DIR}/dll/wintun.h")
+  foreach(language C CXX)
+    wintun_check_header(source "${PROJECT_SOURCE_DIR}/dll/wintun.h" ${language})
+    list(APPEND sources "${source}")
+  endforeach()
+endif()
+add_library(wintun_portable OBJECT ${sources})
+target_include_directories(wintun_portable PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/dll")
+target_link_libraries(wintun_portable PRIVATE wintun_options)

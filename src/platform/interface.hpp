@@ -1,0 +1,47 @@
+// A network interface of the operating system: addresses, MTU, link state, index and name.
+// Linux: rtnetlink through libmnl (linux/rtnetlink.h, linux/if_link.h). Each call opens its own socket in the
+// caller's current network namespace; cold paths, any thread. Errors are std::system_error with the platform's code
+// and a text that names the operation and the interface.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace wintun {
+
+struct IpAddress {
+  std::array<std::uint8_t, 16> bytes{};  // network order; the first 4 for IPv4
+  std::uint8_t family = 0;               // 4 or 6
+  std::uint8_t prefix = 0;               // bits
+  bool operator==(const IpAddress&) const = default;
+};
+
+class Interface {
+ public:
+  explicit Interface(std::uint32_t index) : index_(index) {}
+  static Interface find(const std::string& name);  // ENODEV when there is none
+
+  std::uint32_t index() const { return index_; }
+  std::string name() const;
+
+  std::uint32_t mtu() const;  // bytes
+  void set_mtu(std::uint32_t bytes) const;
+
+  bool is_up() const;  // IFF_UP: the administrative state
+  void set_up(bool up) const;
+
+  // Packets that the system keeps for the interface's driver before it drops, and those that it did drop.
+  void set_transmit_queue(std::uint32_t packets) const;
+  std::uint64_t transmit_drops() const;
+
+  std::vector<IpAddress> addresses() const;             // without the link-local ones that the kernel made itself
+  void add_address(const IpAddress& address) const;     // EEXIST when it is there already
+  void remove_address(const IpAddress& address) const;  // EADDRNOTAVAIL when it is not there
+
+ private:
+  std::uint32_t index_;
+};
+
+}  // namespace wintun

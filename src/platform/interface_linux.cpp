@@ -1,0 +1,294 @@
+// rtnetlink through libmnl: what interface.hpp says, on Linux. One socket a call, opened in the namespace that the
+// calling thread is in, so a device follows its thread's namespace and no socket outlives its use.
+// A reply counts only with our port, our sequence number and whole attributes of the expected size.
+#include "platform/interface.hpp"
+
+#include <arpa/inet.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <system_error>
+
+namespace wintun {
+namespace {
+
+constexpr std::size_t kReplyBytes = 32768;  // the kernel's largest part of a dump
+constexpr std::size_t kRequestBytes = 256;
+constexpr std::uint32_t kSkipStatistics = 1U << 3;  // RTEXT_FILTER_SKIP_STATS
+constexpr std::uint16_t kAddressProtocol = 11;      // IFA_PROTO, since Linux 5.18
+constexpr std::uint8_t kMadeByKernelLinkLocal = 3;  // IFAPROT_KERNEL_LL
+constexpr int kDumpAttempts = 16;                   // a dump is repeated when the table changed meanwhile
+
+std::string describe(std::uint32_t index) {
+  std::array<char, IF_NAMESIZE> name{};
+  const std::string number = "interface " + std::to_string(index);
+  return if_indextoname(index, name.data()) == nullptr ? number : number + " (" + name.data() + ")";
+}
+
+[[noreturn]] void fail(int error, const std::string& operation, const std::string& object) {
+  throw std::system_error(error, std::generic_category(), "cannot " + operation + " " + object);
+}
+
+class Request {
+ public:
+  Request(std::uint16_t type, std::uint16_t flags) : header_(mnl_nlmsg_put_header(buffer_)) {
+    header_->nlmsg_type = type;
+    header_->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
+    header_->nlmsg_seq = 1;
+  }
+
+  template <class Body>
+  Body& body() {
+    return *static_cast<Body*>(mnl_nlmsg_put_extra_header(header_, sizeof(Body)));
+  }
+
+  void put(std::uint16_t type, const void* data, std::size_t size) { mnl_attr_put(header_, type, size, data); }
+  void put_number(std::uint16_t type, std::uint32_t value) { mnl_attr_put_u32(header_, type, value); }
+  nlmsghdr* header() { return header_; }
+
+ private:
+  alignas(nlmsghdr) std::uint8_t buffer_[kRequestBytes]{};
+  nlmsghdr* header_;
+};
+
+class Socket {
+ public:
+  Socket() : socket_(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC)) {
+    if (socket_ == nullptr || mnl_socket_bind(socket_, 0, MNL_SOCKET_AUTOPID) < 0) {
+      error_ = errno;
+      return;
+    }
+    int on = 1;
+    // Older kernels refuse it; they dump more than was asked for, which the readers below leave out.
+    (void)mnl_socket_setsockopt(socket_, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
+  }
+  ~Socket() {
+    if (socket_ != nullptr) (void)mnl_socket_close(socket_);
+  }
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+
+  // 0, or the error of the system or of the kernel's answer.
+  template <class OnMessage>
+  int talk(Request& request, OnMessage& on_message) {
+    if (error_ != 0) return error_;
+    while (mnl_socket_sendto(socket_, request.header(), request.header()->nlmsg_len) < 0) {
+      if (errno != EINTR) return errno;
+    }
+    const auto callback = [](const nlmsghdr* message, void* context) -> int {
+      (*static_cast<OnMessage*>(context))(message);
+      return MNL_CB_OK;
+    };
+    alignas(nlmsghdr) std::uint8_t reply[kReplyBytes];
+    for (;;) {
+      const ssize_t size = mnl_socket_recvfrom(socket_, reply, sizeof(reply));
+      if (size < 0 && errno == EINTR) continue;
+      if (size < 0) return errno;
+      const int result = mnl_cb_run(reply, static_cast<std::size_t>(size), request.header()->nlmsg_seq,
+                                    mnl_socket_get_portid(socket_), callback, &on_message);
+      if (result < 0) return errno;
+      if (result == MNL_CB_STOP) return 0;
+      // A single object comes without an end mark, and with NLM_F_ACK the end mark follows; both ask for the mark.
+    }
+  }
+
+ private:
+  mnl_socket* socket_;
+  int error_ = 0;
+};
+
+template <class OnAttribute>
+void for_each_attribute(const nlmsghdr* message, unsigned body_bytes, OnAttribute on_attribute) {
+  const auto callback = [](const nlattr* attribute, void* context) -> int {
+    (*static_cast<OnAttribute*>(context))(attribute);
+    return MNL_CB_OK;
+  };
+  (void)mnl_attr_parse(message, body_bytes, callback, &on_attribute);
+}
+
+template <class OnMessage>
+int ask(Request& request, OnMessage on_message) {
+  Socket socket;
+  return socket.talk(request, on_message);
+}
+
+int order(Request& request) {
+  return ask(request, [](const nlmsghdr*) {});
+}
+
+struct Link {
+  std::uint32_t index = 0;
+  std::uint32_t flags = 0;
+  std::uint32_t mtu = 0;
+  std::string name;
+  std::uint64_t transmit_drops = 0;
+};
+
+void read_link(const nlmsghdr* message, std::optional<Link>& link) {
+  if (message->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(message) < sizeof(ifinfomsg)) return;
+  const auto& body = *static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(message));
+  link.emplace();
+  link->index = static_cast<std::uint32_t>(body.ifi_index);
+  link->flags = body.ifi_flags;
+  for_each_attribute(message, sizeof(ifinfomsg), [&](const nlattr* attribute) {
+    switch (mnl_attr_get_type(attribute)) {
+      case IFLA_MTU:
+        if (mnl_attr_validate(attribute, MNL_TYPE_U32) == 0) link->mtu = mnl_attr_get_u32(attribute);
+        break;
+      case IFLA_IFNAME:
+        if (mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0) link->name = mnl_attr_get_str(attribute);
+        break;
+      case IFLA_STATS64: {
+        constexpr std::size_t offset = offsetof(rtnl_link_stats64, tx_dropped);
+        if (mnl_attr_get_payload_len(attribute) < offset + sizeof(link->transmit_drops)) break;
+        const auto* statistics = static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute));
+        std::memcpy(&link->transmit_drops, statistics + offset, sizeof(link->transmit_drops));
+        break;
+      }
+      default:
+        break;
+    }
+  });
+}
+
+// By index, or by name when that is given.
+Link get_link(std::uint32_t index, const std::string& name, bool statistics, const std::string& operation) {
+  const std::string object = name.empty() ? describe(index) : "interface '" + name + "'";
+  if (name.empty() ? index == 0 : name.size() >= IF_NAMESIZE) fail(ENODEV, operation, object);
+  Request request(RTM_GETLINK, NLM_F_ACK);
+  request.body<ifinfomsg>().ifi_index = static_cast<int>(index);
+  if (!name.empty()) request.put(IFLA_IFNAME, name.c_str(), name.size() + 1);
+  if (!statistics) request.put_number(IFLA_EXT_MASK, kSkipStatistics);
+  std::optional<Link> link;
+  const int error = ask(request, [&](const nlmsghdr* message) { read_link(message, link); });
+  if (error != 0) fail(error, operation, object);
+  if (!link || (index != 0 && link->index != index)) fail(EPROTO, operation, object);
+  return *link;
+}
+
+// A change of one number of a link, or of one flag (`change` says which).
+void set_link(std::uint32_t index, std::uint16_t attribute, std::uint32_t value, const std::string& operation) {
+  Request request(RTM_NEWLINK, NLM_F_ACK);
+  auto& body = request.body<ifinfomsg>();
+  body.ifi_index = static_cast<int>(index);
+  if (attribute == IFLA_UNSPEC) {
+    body.ifi_change = IFF_UP;
+    body.ifi_flags = value;
+  } else {
+    request.put_number(attribute, value);
+  }
+  // Without an index the kernel would look for a name, or make an interface.
+  const int error = index == 0 ? ENODEV : order(request);
+  if (error != 0) fail(error, operation, describe(index));
+}
+
+std::string text_of(const IpAddress& address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  const int family = address.family == 4 ? AF_INET : AF_INET6;
+  if (inet_ntop(family, address.bytes.data(), text.data(), text.size()) == nullptr) return "?";
+  return std::string(text.data()) + "/" + std::to_string(address.prefix);
+}
+
+bool is_link_local(const IpAddress& address) {
+  return address.family == 6 && address.bytes[0] == 0xFE && (address.bytes[1] & 0xC0) == 0x80;
+}
+
+// The address in a reply, if it is one of this interface's that a user gave.
+std::optional<IpAddress> read_address(const nlmsghdr* message, std::uint32_t index) {
+  if (message->nlmsg_type != RTM_NEWADDR || mnl_nlmsg_get_payload_len(message) < sizeof(ifaddrmsg)) return {};
+  const auto& body = *static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(message));
+  if (body.ifa_index != index || (body.ifa_family != AF_INET && body.ifa_family != AF_INET6)) return {};
+  IpAddress address;
+  address.family = body.ifa_family == AF_INET ? 4 : 6;
+  address.prefix = body.ifa_prefixlen;
+  const std::size_t bytes = address.family == 4 ? 4 : 16;
+  bool found = false;
+  bool local = false;  // IFA_LOCAL is ours, IFA_ADDRESS then the peer's
+  std::uint8_t maker = 0;
+  for_each_attribute(message, sizeof(ifaddrmsg), [&](const nlattr* attribute) {
+    const std::uint16_t type = mnl_attr_get_type(attribute);
+    const std::size_t size = mnl_attr_get_payload_len(attribute);
+    if (type == kAddressProtocol && size == 1) maker = mnl_attr_get_u8(attribute);
+    if ((type != IFA_LOCAL && (type != IFA_ADDRESS || local)) || size != bytes) return;
+    std::memcpy(address.bytes.data(), mnl_attr_get_payload(attribute), bytes);
+    local = local || type == IFA_LOCAL;
+    found = true;
+  });
+  if (!found || (is_link_local(address) && maker == kMadeByKernelLinkLocal)) return {};
+  return address;
+}
+
+void change_address(std::uint32_t index, const IpAddress& address, std::uint16_t type, std::uint16_t flags,
+                    const std::string& operation, const std::string& preposition) {
+  if ((address.family != 4 && address.family != 6) || address.prefix > (address.family == 4 ? 32 : 128)) {
+    fail(EINVAL, operation + " of no family or prefix length " + preposition, describe(index));
+  }
+  Request request(type, static_cast<std::uint16_t>(NLM_F_ACK | flags));
+  auto& body = request.body<ifaddrmsg>();
+  body.ifa_family = address.family == 4 ? AF_INET : AF_INET6;
+  body.ifa_prefixlen = address.prefix;
+  body.ifa_index = index;
+  const std::size_t bytes = address.family == 4 ? 4 : 16;
+  request.put(IFA_LOCAL, address.bytes.data(), bytes);
+  request.put(IFA_ADDRESS, address.bytes.data(), bytes);
+  // Nobody else is on the link, so there is nothing to detect; without it an address is unusable for a second.
+  if (address.family == 6) request.put_number(IFA_FLAGS, IFA_F_NODAD);
+  const int error = order(request);
+  if (error != 0) fail(error, operation + " " + text_of(address) + " " + preposition, describe(index));
+}
+
+}  // namespace
+
+Interface Interface::find(const std::string& name) { return Interface(get_link(0, name, false, "find").index); }
+
+std::string Interface::name() const { return get_link(index_, "", false, "read the name of").name; }
+
+std::uint32_t Interface::mtu() const { return get_link(index_, "", false, "read the MTU of").mtu; }
+
+void Interface::set_mtu(std::uint32_t bytes) const {
+  set_link(index_, IFLA_MTU, bytes, "set the MTU " + std::to_string(bytes) + " of");
+}
+
+bool Interface::is_up() const { return (get_link(index_, "", false, "read the state of").flags & IFF_UP) != 0; }
+
+void Interface::set_up(bool up) const {
+  set_link(index_, IFLA_UNSPEC, up ? IFF_UP : 0, up ? "bring up" : "bring down");
+}
+
+void Interface::set_transmit_queue(std::uint32_t packets) const {
+  set_link(index_, IFLA_TXQLEN, packets, "set the transmit queue of");
+}
+
+std::uint64_t Interface::transmit_drops() const {
+  return get_link(index_, "", true, "read the statistics of").transmit_drops;
+}
+
+std::vector<IpAddress> Interface::addresses() const {
+  int error = EINTR;
+  for (int attempt = 0; error == EINTR && attempt < kDumpAttempts; ++attempt) {
+    std::vector<IpAddress> found;
+    Request request(RTM_GETADDR, NLM_F_DUMP);
+    request.body<ifaddrmsg>().ifa_index = index_;
+    error = ask(request, [&](const nlmsghdr* message) {
+      if (const auto address = read_address(message, index_)) found.push_back(*address);
+    });
+    if (error == 0) return found;
+  }
+  fail(error, "read the addresses of", describe(index_));
+}
+
+void Interface::add_address(const IpAddress& address) const {
+  change_address(index_, address, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add the address", "to");
+}
+
+void Interface::remove_address(const IpAddress& address) const {
+  change_address(index_, address, RTM_DELADDR, 0, "remove the address", "from");
+}
+
+}  // namespace wintun

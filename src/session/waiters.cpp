@@ -1,0 +1,51 @@
+#include "session/waiters.hpp"
+
+#include <algorithm>
+
+namespace wintun {
+
+Waiters::Waiters() : current_(epochs_.emplace_back(std::make_unique<Epoch>()).get()) {}
+
+Waiters::Epoch& Waiters::join() {
+  const std::lock_guard lock(mutex_);
+  ++current_->waiting;
+  return *current_;
+}
+
+bool Waiters::leave(Epoch& epoch) {
+  const std::lock_guard lock(mutex_);
+  const bool cancelled = epoch.cancelled;
+  if (--epoch.waiting == 0 && cancelled) {
+    epoch.event.reset();
+    epoch.cancelled = false;
+  }
+  return cancelled;
+}
+
+void Waiters::cancel() {
+  const std::lock_guard lock(mutex_);
+  if (current_->waiting == 0) return;
+  Epoch& next = unused();  // may throw: then nobody was woken
+  current_->cancelled = true;
+  current_->event.set();
+  current_ = &next;
+}
+
+void Waiters::wake_all() {
+  const std::lock_guard lock(mutex_);
+  current_->event.set();  // the others are set already
+}
+
+void Waiters::reset() {
+  const std::lock_guard lock(mutex_);
+  current_->event.reset();
+}
+
+Waiters::Epoch& Waiters::unused() {
+  const auto found = std::find_if(epochs_.begin(), epochs_.end(), [this](const auto& epoch) {
+    return epoch.get() != current_ && epoch->waiting == 0;
+  });
+  return found != epochs_.end() ? **found : *epochs_.emplace_back(std::make_unique<Epoch>());
+}
+
+}  // namespace wintun
