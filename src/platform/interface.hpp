@@ -31,13 +31,18 @@ class Interface {
 
   bool is_up() const;  // IFF_UP: the administrative state
   void set_up(bool up) const;
+  bool is_running() const;  // IFF_RUNNING: up, and with a link that the system has taken note of
+  // Coming up goes on in the background for a moment in which packets are lost. Returns when the interface is running
+  // and its addresses are reached, or after two seconds.
+  void await_ready() const;
 
   // Packets that the system keeps for the interface's driver before it drops, and those that it did drop.
   void set_transmit_queue(std::uint32_t packets) const;
   std::uint64_t transmit_drops() const;
 
-  std::vector<IpAddress> addresses() const;             // without the link-local ones that the kernel made itself
-  void add_address(const IpAddress& address) const;     // EEXIST when it is there already
+  std::vector<IpAddress> addresses() const;  // without the link-local ones that the kernel made itself
+  // EEXIST when it is there already. On a running interface it can be reached when this returns.
+  void add_address(const IpAddress& address) const;
   void remove_address(const IpAddress& address) const;  // EADDRNOTAVAIL when it is not there
 
  private:

@@ -11,9 +11,12 @@
 #include <net/if.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <system_error>
+#include <thread>
 
 namespace wintun {
 namespace {
@@ -23,7 +26,9 @@ constexpr std::size_t kRequestBytes = 256;
 constexpr std::uint32_t kSkipStatistics = 1U << 3;  // RTEXT_FILTER_SKIP_STATS
 constexpr std::uint16_t kAddressProtocol = 11;      // IFA_PROTO, since Linux 5.18
 constexpr std::uint8_t kMadeByKernelLinkLocal = 3;  // IFAPROT_KERNEL_LL
-constexpr int kDumpAttempts = 16;                   // a dump is repeated when the table changed meanwhile
+constexpr int kReadyAttempts = 2000;
+constexpr std::chrono::milliseconds kReadyPause{1};
+constexpr int kDumpAttempts = 16;  // a dump is repeated when the table changed meanwhile
 
 std::string describe(std::uint32_t index) {
   std::array<char, IF_NAMESIZE> name{};
@@ -243,6 +248,31 @@ void change_address(std::uint32_t index, const IpAddress& address, std::uint16_t
   if (error != 0) fail(error, operation + " " + text_of(address) + " " + preposition, describe(index));
 }
 
+// Whether a packet to this address would be taken here. The kernel makes an IPv6 address's own route from a work
+// queue.
+bool is_reached(const IpAddress& address) {
+  Request request(RTM_GETROUTE, NLM_F_ACK);
+  auto& body = request.body<rtmsg>();
+  const std::size_t bytes = address.family == 4 ? 4 : 16;
+  body.rtm_family = address.family == 4 ? AF_INET : AF_INET6;
+  body.rtm_dst_len = static_cast<std::uint8_t>(bytes * 8);
+  request.put(RTA_DST, address.bytes.data(), bytes);
+  bool local = false;
+  const int error = ask(request, [&](const nlmsghdr* message) {
+    if (message->nlmsg_type != RTM_NEWROUTE || mnl_nlmsg_get_payload_len(message) < sizeof(rtmsg)) return;
+    local = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message))->rtm_type == RTN_LOCAL;
+  });
+  return error == 0 && local;
+}
+
+bool wait_until(const std::function<bool()>& is_true) {
+  for (int attempt = 0; attempt < kReadyAttempts; ++attempt) {
+    if (is_true()) return true;
+    std::this_thread::sleep_for(kReadyPause);
+  }
+  return false;
+}
+
 }  // namespace
 
 Interface Interface::find(const std::string& name) { return Interface(get_link(0, name, false, "find").index); }
@@ -259,6 +289,17 @@ bool Interface::is_up() const { return (get_link(index_, "", false, "read the st
 
 void Interface::set_up(bool up) const {
   set_link(index_, IFLA_UNSPEC, up ? IFF_UP : 0, up ? "bring up" : "bring down");
+}
+
+bool Interface::is_running() const {
+  return (get_link(index_, "", false, "read the state of").flags & IFF_RUNNING) != 0;
+}
+
+void Interface::await_ready() const {
+  (void)wait_until([this] { return is_running(); });
+  for (const IpAddress& address : addresses()) {
+    if (!wait_until([&] { return is_reached(address); })) return;
+  }
 }
 
 void Interface::set_transmit_queue(std::uint32_t packets) const {
@@ -285,6 +326,7 @@ std::vector<IpAddress> Interface::addresses() const {
 
 void Interface::add_address(const IpAddress& address) const {
   change_address(index_, address, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add the address", "to");
+  if (is_running()) (void)wait_until([&] { return is_reached(address); });
 }
 
 void Interface::remove_address(const IpAddress& address) const {

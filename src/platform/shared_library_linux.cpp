@@ -21,7 +21,7 @@ int code_of(const std::string& text) {
 
 SharedLibrary::SharedLibrary(const std::string& path) : handle_(dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) {
   if (handle_ != nullptr) return;
-  const char* const said = dlerror();
+  const char* const said = dlerror();  // NOLINT(concurrency-mt-unsafe): glibc keeps one a thread
   const std::string text = said == nullptr ? "unknown cause" : said;
   throw std::system_error(code_of(text), std::system_category(), "loading the library " + path + " (" + text + ")");
 }
