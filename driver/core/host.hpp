@@ -37,22 +37,20 @@ struct InFlight {
   uint32_t finished = 0;   // copied (to_user), or returned by the host (to_network)
 };
 
-// A lock's functions give back what its unlocking needs (an IRQL, a lock state), which core keeps on its stack.
-template <class Lock>
-concept SpinLockLike = requires(Lock lock) {
-  lock.unlock(lock.lock());
+// Locks come with the types that hold them for a scope, made from the lock: such a type keeps what unlocking needs
+// (an IRQL, a lock state). A TransitionLock is held by SharedHold and ExclusiveHold, a SpinLock by SpinHold.
+template <class H>
+concept TransitionHost = requires(typename H::TransitionLock lock) {
+  (typename H::SharedHold(lock));
+  (typename H::ExclusiveHold(lock));
 };
-template <class Lock>
-concept SharedLockLike = SpinLockLike<Lock> && requires(Lock lock) {
-  lock.unlock_shared(lock.lock_shared());
+template <class H>
+concept SpinningHost = TransitionHost<H> && requires(typename H::SpinLock lock) {
+  (typename H::SpinHold(lock));
 };
 
 template <class H>
-concept TransitionHost = SharedLockLike<typename H::TransitionLock>;
-
-template <class H>
-concept GivingHost = TransitionHost<H> && SpinLockLike<typename H::SpinLock> &&
-    requires(H host, typename H::Packet& packet, uint8_t* into) {
+concept GivingHost = SpinningHost<H> && requires(H host, typename H::Packet& packet, uint8_t* into) {
   { host.in_flight(packet) } -> Gives<InFlight<typename H::Packet>&>;
   { host.size(packet) } -> Gives<uint32_t>;  // the same at every call
   host.copy(packet, into);                   // size() bytes
@@ -73,7 +71,7 @@ concept ReadingHost = TransitionHost<H> && requires(H host, uint8_t* into, uint3
 };
 
 template <class H>
-concept LendingHost = TransitionHost<H> && SpinLockLike<typename H::SpinLock> &&
+concept LendingHost = SpinningHost<H> &&
     requires(H host, typename H::Packet& packet, uint8_t* data, uint32_t size, uint32_t version) {
   { host.in_flight(packet) } -> Gives<InFlight<typename H::Packet>&>;
   { host.wrap(data, size, version) } -> Gives<typename H::Packet*>;  // null: no memory, the packet is dropped
@@ -112,32 +110,6 @@ struct Traffic {
     packets.add(1);
     bytes.add(size);
   }
-};
-
-template <class Lock>
-class Locked {
- public:
-  explicit Locked(Lock& lock) : lock_(lock), held_(lock.lock()) {}
-  ~Locked() { lock_.unlock(held_); }
-  Locked(const Locked&) = delete;
-  Locked& operator=(const Locked&) = delete;
-
- private:
-  Lock& lock_;
-  typename Lock::Held held_;
-};
-
-template <class Lock>
-class LockedShared {
- public:
-  explicit LockedShared(Lock& lock) : lock_(lock), held_(lock.lock_shared()) {}
-  ~LockedShared() { lock_.unlock_shared(held_); }
-  LockedShared(const LockedShared&) = delete;
-  LockedShared& operator=(const LockedShared&) = delete;
-
- private:
-  Lock& lock_;
-  typename Lock::Held held_;
 };
 
 // Packets in the order of the ring, linked through their InFlight. The caller's lock covers each call.

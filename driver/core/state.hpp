@@ -22,9 +22,8 @@ template <TransitionHost Host>
 class State {
  public:
   using Lock = typename Host::TransitionLock;
-  using Hold = LockedShared<Lock>;
 
-  // For fillers (rule 1): keep `Hold hold(state.lock(...))` until the packet is where it belongs.
+  // For fillers (rule 1): keep a SharedHold of it until the packet is where it belongs.
   Lock& lock(Direction direction) { return locks_[static_cast<uint32_t>(direction)]; }
 
   // Whether a queue may be filled, asked under a hold: `delivered`, or why not.
@@ -67,7 +66,7 @@ class State {
 
   template <class... Queues>
   void settle(Queues&... queues) {
-    for (Lock& lock : locks_) Locked<Lock> barrier(lock);
+    for (Lock& lock : locks_) typename Host::ExclusiveHold barrier(lock);
     (queues.clear(), ...);
   }
 

@@ -33,14 +33,11 @@ class ToNetwork {
   ToNetwork(Host& host, State<Host>& state) : host_(host), state_(state), lent_(host) {}
 
   // While disconnected, after clear().
-  void attach(Ring* ring, uint32_t capacity) {
-    consumer_ = Consumer(ring, capacity);
-    ended_ = false;
-  }
+  void attach(Ring* ring, uint32_t capacity) { consumer_ = Consumer(ring, capacity); }
 
   // One burst. Paused or asleep the packets are dropped, so the ring never stands still.
   [[nodiscard]] DrainStatus drain() {
-    typename State<Host>::Hold hold(state_.lock(Direction::to_network));
+    typename Host::SharedHold hold(state_.lock(Direction::to_network));
     const Outcome admission = state_.admission();
     if (admission == Outcome::disconnected) return DrainStatus::ended;
     const bool admitted = admission == Outcome::delivered;
@@ -48,7 +45,7 @@ class ToNetwork {
     RingStatus status = RingStatus::ok;
     while (moved < kBurst) {
       Slot slot;
-      status = consumer_.next(slot);
+      status = next(slot);
       if (status != RingStatus::ok) break;
       ++moved;
       lend(slot, admitted);
@@ -67,11 +64,15 @@ class ToNetwork {
     FlightQueue<Host> done(host_);
     bool last = false;
     {
-      Locked<typename Host::SpinLock> locked(lock_);
+      typename Host::SpinHold locked(lock_);
       host_.in_flight(packet).finished = 1;
-      last = retire(done);
+      uint32_t end = 0;
+      if (lent_.pop_finished(done, end)) {
+        consumer_.release(end);
+        last = lent_.is_empty();
+      }
     }
-    unwrap(done);
+    while (!done.is_empty()) host_.unwrap(done.pop());
     return last;
   }
 
@@ -81,27 +82,31 @@ class ToNetwork {
   }
 
   bool is_empty() {
-    Locked<typename Host::SpinLock> locked(lock_);
+    typename Host::SpinHold locked(lock_);
     return lent_.is_empty();
   }
 
-  // Tells the program that nothing is consumed any more; the head is not written after that.
+  // Tells the program that nothing is consumed any more. It is the last touch of the ring.
   void end() {
-    Locked<typename Host::SpinLock> locked(lock_);
-    if (!ended_) consumer_.end();
-    ended_ = true;
+    typename Host::SpinHold locked(lock_);
+    consumer_.end();
   }
 
   Consumer& consumer() { return consumer_; }
   const Traffic& traffic() const { return traffic_; }
 
  private:
+  RingStatus next(Slot& slot) {
+    typename Host::SpinHold locked(lock_);
+    return consumer_.next(slot);
+  }
+
   // A packet that is dropped has no memory of the host's to be remembered in, so it counts as a part of the newest
   // one that is lent; with none lent, the head can pass it at once.
   void lend(const Slot& slot, bool admitted) {
     const uint32_t version = admitted ? ip_version(slot.data, slot.size) : 0;
     Packet* const packet = version != 0 ? host_.wrap(slot.data, slot.size, version) : nullptr;
-    Locked<typename Host::SpinLock> locked(lock_);
+    typename Host::SpinHold locked(lock_);
     if (packet != nullptr) {
       InFlight<Packet>& flight = host_.in_flight(*packet);
       flight.end = slot.end;
@@ -113,28 +118,16 @@ class ToNetwork {
     traffic_.drops.add(1);
     if (!lent_.is_empty()) {
       host_.in_flight(*lent_.last()).end = slot.end;
-    } else if (!ended_) {
+    } else {
       consumer_.release(slot.end);
     }
   }
 
-  bool retire(FlightQueue<Host>& done) {
-    uint32_t end = 0;
-    const bool moved = lent_.pop_finished(done, end);
-    if (moved && !ended_) consumer_.release(end);
-    return moved && lent_.is_empty();
-  }
-
-  void unwrap(FlightQueue<Host>& done) {
-    while (!done.is_empty()) host_.unwrap(done.pop());
-  }
-
   Host& host_;
   State<Host>& state_;
-  Consumer consumer_;             // next() by the one consumer; the head under the lock
   typename Host::SpinLock lock_;  // covers everything below
+  Consumer consumer_;
   FlightQueue<Host> lent_;
-  bool ended_ = true;
   Traffic traffic_;
 };
 
@@ -148,7 +141,7 @@ class ToNetworkWriter {
 
   // One burst, as ToNetwork::drain. What the host refuses is dropped and counted, never tried again.
   [[nodiscard]] DrainStatus drain() {
-    typename State<Host>::Hold hold(state_.lock(Direction::to_network));
+    typename Host::SharedHold hold(state_.lock(Direction::to_network));
     const Outcome admission = state_.admission();
     if (admission == Outcome::disconnected) return DrainStatus::ended;
     const bool admitted = admission == Outcome::delivered;

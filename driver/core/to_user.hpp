@@ -25,7 +25,7 @@ class ToUser {
     FlightQueue<Host> refused(host_);
     Outcome why = Outcome::delivered;
     {
-      typename State<Host>::Hold hold(state_.lock(Direction::to_user));
+      typename Host::SharedHold hold(state_.lock(Direction::to_user));
       Packet* first = nullptr;
       Packet* last = nullptr;
       why = reserve(chain, first, last, refused);
@@ -47,7 +47,7 @@ class ToUser {
   }
 
   bool is_empty() {
-    Locked<typename Host::SpinLock> locked(lock_);
+    typename Host::SpinHold locked(lock_);
     return copying_.is_empty() && done_.is_empty() && !completing_;
   }
 
@@ -64,7 +64,7 @@ class ToUser {
   Outcome reserve(Packet* chain, Packet*& first, Packet*& last, FlightQueue<Host>& refused) {
     Outcome why = state_.admission();
     const bool admitted = why == Outcome::delivered;
-    Locked<typename Host::SpinLock> locked(lock_);
+    typename Host::SpinHold locked(lock_);
     while (chain != nullptr) {
       Packet& packet = *chain;
       InFlight<Packet>& flight = host_.in_flight(packet);
@@ -97,7 +97,7 @@ class ToUser {
     }
     bool moved = false;
     {
-      Locked<typename Host::SpinLock> locked(lock_);
+      typename Host::SpinHold locked(lock_);
       for (Packet* packet = &first;; packet = host_.in_flight(*packet).next) {
         host_.in_flight(*packet).finished = 1;
         traffic_.count(host_.size(*packet));
@@ -115,7 +115,7 @@ class ToUser {
     for (bool mine = false;; mine = true) {
       Packet* chain = nullptr;
       {
-        Locked<typename Host::SpinLock> locked(lock_);
+        typename Host::SpinHold locked(lock_);
         if (completing_ && !mine) return;
         chain = done_.take();
         completing_ = chain != nullptr;
@@ -159,7 +159,7 @@ class ToUserReader {
   // a read here; callers see no difference, since what they do not take stays in the ring.
   // One caller at a time: the lock is only against transitions.
   [[nodiscard]] FillStatus fill(uint32_t limit) {
-    typename State<Host>::Hold hold(state_.lock(Direction::to_user));
+    typename Host::SharedHold hold(state_.lock(Direction::to_user));
     if (state_.admission() != Outcome::delivered) return FillStatus::stopped;
     for (uint32_t moved = 0; moved < limit; ++moved) {
       const FillStatus status = fill_one();

@@ -130,12 +130,24 @@ std::string LinuxDevice::interface_name() const {
 
 void LinuxDevice::connect(const Rings& rings) {
   to_user_.traffic().drops.add(host_.drain());
-  Interface(index_).set_up(true);
   to_user_.attach(rings.to_user, rings.capacity);
   to_network_.attach(rings.to_network, rings.capacity);
   to_user_moved_ = rings.to_user_moved;
   state_.connect();
+  try {
+    bring_up();
+  } catch (...) {
+    disconnect();
+    throw;
+  }
+}
+
+// Carrier first: an interface that comes up with it is ready sooner.
+void LinuxDevice::bring_up() {
   set_carrier(true);
+  const Interface interface(index_);
+  interface.set_up(true);
+  interface.await_ready();
 }
 
 void LinuxDevice::disconnect() {

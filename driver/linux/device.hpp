@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <shared_mutex>
 #include <string>
 
@@ -26,17 +27,9 @@ class TunHost {
   TunHost(const TunHost&) = delete;
   TunHost& operator=(const TunHost&) = delete;
 
-  class TransitionLock {
-   public:
-    struct Held {};
-    Held lock() { return mutex_.lock(), Held{}; }
-    void unlock(Held) { mutex_.unlock(); }
-    Held lock_shared() { return mutex_.lock_shared(), Held{}; }
-    void unlock_shared(Held) { mutex_.unlock_shared(); }
-
-   private:
-    std::shared_mutex mutex_;
-  };
+  using TransitionLock = std::shared_mutex;
+  using SharedHold = std::shared_lock<TransitionLock>;
+  using ExclusiveHold = std::lock_guard<TransitionLock>;
 
   ReadResult read(std::uint8_t* into, std::uint32_t room);
   WriteStatus write(const std::uint8_t* data, std::uint32_t size, std::uint32_t version);
@@ -80,6 +73,7 @@ class LinuxDevice {
   DriverCounters counters() const;
 
  private:
+  void bring_up();
   void set_carrier(bool on);
   void count_kernel_drops() const;
 
