@@ -2,6 +2,7 @@
 #include "names.hpp"
 
 #include <cstdint>
+#include <type_traits>
 
 namespace wintun {
 namespace {
@@ -57,15 +58,19 @@ std::uint32_t next_utf8(std::string_view text, std::size_t& at) {
   return c;
 }
 
+std::uint32_t unit_at(const wchar_t* text, std::size_t i) {
+  return static_cast<std::make_unsigned_t<wchar_t>>(text[i]);
+}
+
 }  // namespace
 
 std::optional<std::string> utf8_from_wide(const wchar_t* text, std::size_t limit) {
   std::string out;
   for (std::size_t i = 0; text[i] != 0; ++i) {
     if (i == limit) return std::nullopt;
-    auto c = static_cast<std::uint32_t>(text[i]);
+    auto c = unit_at(text, i);
     if (kWideIsUtf16 && c >= 0xD800 && c < 0xDC00 && i + 1 < limit) {
-      const auto low = static_cast<std::uint32_t>(text[i + 1]);
+      const auto low = unit_at(text, i + 1);
       if (low >= 0xDC00 && low < 0xE000) {
         c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
         ++i;

@@ -121,17 +121,14 @@ class RingSession {
  private:
   // The ring is empty: fetch up to `limit` packets from the driver, and take the first.
   RingStatus refill(std::uint32_t limit, Slot& slot) {
-    const PumpStatus pumped = driver_->pump_to_user(limit);
-    RingStatus status = receiving_.take(slot);
-    if (status != RingStatus::empty) return status;
-    if (pumped == PumpStatus::ended) return RingStatus::ended;
     if (level_ || pushes_) {
-      // Reset, then look again: a packet that came before the reset is seen now, a later one sets the event.
+      // Before the look: a packet that came earlier is seen by it, a later one sets the event again.
       moved_.reset();
       level_ = false;
-      status = receiving_.take(slot);
     }
-    return status;
+    const PumpStatus pumped = driver_->pump_to_user(limit);
+    const RingStatus status = receiving_.take(slot);
+    return status == RingStatus::empty && pumped == PumpStatus::ended ? RingStatus::ended : status;
   }
 
   DWORD receive_failed(RingStatus status) {
