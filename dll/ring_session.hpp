@@ -115,16 +115,34 @@ class RingSession {
   }
 
   void pump_to_network() {
-    if (over() == ERROR_SUCCESS && driver_->pump_to_network() == PumpStatus::ended) finish(ERROR_HANDLE_EOF);
+    if (over() != ERROR_SUCCESS) return;
+    if (driver_->pump_to_network() == PumpStatus::ended) finish(ERROR_HANDLE_EOF);
+    if constexpr (kRewinds) {
+      if (sending_.producer().next() >= kRewindBehind && sending_.producer().rewind()) driver_->rewind_to_network();
+    }
   }
 
  private:
+  // A pumped ring is empty most of the time, so it begins again at its start before it has walked out of the cache:
+  // every packet in new memory costs more than all else that happens to it here. A program that lends many packets
+  // walks on through the whole ring.
+  static constexpr std::uint32_t kRewindBehind = 0x4000;  // bytes, half of a first-level cache
+  static constexpr bool kRewinds = requires(D driver) {
+    { driver.rewind_to_user() } -> std::same_as<bool>;
+    driver.rewind_to_network();
+  };
+
   // The ring is empty: fetch up to `limit` packets from the driver, and take the first.
   RingStatus refill(std::uint32_t limit, Slot& slot) {
     if (level_ || pushes_) {
       // Before the look: a packet that came earlier is seen by it, a later one sets the event again.
       moved_.reset();
       level_ = false;
+    }
+    if constexpr (kRewinds) {
+      if (receiving_.consumer().next_offset() >= kRewindBehind && driver_->rewind_to_user()) {
+        receiving_.consumer().rewind();
+      }
     }
     const PumpStatus pumped = driver_->pump_to_user(limit);
     const RingStatus status = receiving_.take(slot);

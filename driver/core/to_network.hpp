@@ -162,6 +162,12 @@ class ToNetworkWriter {
     return DrainStatus::ok;
   }
 
+  // After a Producer::rewind() of a program in this process, under the lock that drain() is called with.
+  void rewind() {
+    typename Host::SharedHold hold(state_.lock(Direction::to_network));
+    if (state_.admission() != Outcome::disconnected) consumer_.rewind();  // else the ring has ended
+  }
+
   // After the barrier nothing is in flight.
   void clear() {}
 

@@ -171,6 +171,12 @@ class ToUserReader {
     return FillStatus::ok;
   }
 
+  // For a program in this process that shares the lock of fill(): its Consumer::rewind() follows when it is true.
+  [[nodiscard]] bool rewind() {
+    typename Host::SharedHold hold(state_.lock(Direction::to_user));
+    return state_.admission() == Outcome::delivered && producer_.rewind();
+  }
+
   // After the barrier nothing is in flight.
   void clear() {}
 

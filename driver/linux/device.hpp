@@ -9,12 +9,12 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
-#include <shared_mutex>
 #include <string>
 
 #include "driver.hpp"
 #include "driver/core/to_network.hpp"
 #include "driver/core/to_user.hpp"
+#include "lock.hpp"
 
 namespace wintun {
 
@@ -27,8 +27,9 @@ class TunHost {
   TunHost(const TunHost&) = delete;
   TunHost& operator=(const TunHost&) = delete;
 
-  using TransitionLock = std::shared_mutex;
-  using SharedHold = std::shared_lock<TransitionLock>;
+  // Nothing is gained by sharing: the session's lock lets one filler a direction in. So the cheapest lock will do.
+  using TransitionLock = Lock;
+  using SharedHold = std::lock_guard<TransitionLock>;
   using ExclusiveHold = std::lock_guard<TransitionLock>;
 
   ReadResult read(std::uint8_t* into, std::uint32_t room);
@@ -67,6 +68,9 @@ class LinuxDevice {
   void disconnect();
   [[nodiscard]] PumpStatus pump_to_user(std::uint32_t limit);
   [[nodiscard]] PumpStatus pump_to_network();
+  // The rings' other halves of a rewind, under the same locks as the pumps.
+  [[nodiscard]] bool rewind_to_user() { return to_user_.rewind(); }
+  void rewind_to_network() { to_network_.rewind(); }
   WaitHandle wait_handle() const { return host_.descriptor(); }
 
   // to_user_drops: what was drained between sessions, and what the kernel dropped because its own queue was full.

@@ -35,6 +35,12 @@ class Consumer {
     if (!ended_) publish_head(&ring_->head, end);  // a late holder must not take the end back
   }
 
+  // The other half of a Producer::rewind() that was true, under the same lock.
+  void rewind() {
+    next_ = tail_seen_ = 0;
+    release(0);
+  }
+
   // Announces sleep. True: nothing has come, wait for the event. False: do not sleep, look again.
   // finish_wait() follows in both cases.
   [[nodiscard]] bool prepare_to_wait() {

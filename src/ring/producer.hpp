@@ -62,6 +62,15 @@ class Producer {
     return observe_alertable(&ring_->alertable) != 0;
   }
 
+  // Begins again at the ring's start, where the memory is warm. True if everything was given back and nothing is
+  // reserved; the consumer's half then follows. For both ends in one process, under the one lock that they share.
+  [[nodiscard]] bool rewind() {
+    if (ended_ || published_ != next_ || observe_head(&ring_->head) != next_) return false;
+    next_ = published_ = head_seen_ = 0;
+    publish_tail(&ring_->tail, 0);
+    return true;
+  }
+
   // Says that nothing will come any more. The caller then sets the consumer's event.
   void end() {
     ended_ = true;

@@ -2,7 +2,9 @@
 #include "session/library.hpp"
 
 #include <cerrno>
-#include <type_traits>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 #include "platform/shared_library.hpp"
 #include "session/errors.hpp"
@@ -64,9 +66,7 @@ class LoadedLibrary : public Library {
     find_batches();
     find("WintunGetStatistics", functions_.get_statistics);
     find("RingtunGetLastError", functions_.get_last_error);
-    attach_logger(functions_);
   }
-  ~LoadedLibrary() override { detach_logger(functions_); }
 
  private:
   template <class Function>
@@ -100,6 +100,18 @@ class LoadedLibrary : public Library {
   std::string missing_;
 };
 
+// A loaded library stays until the process ends: it may have threads, and objects of each thread, that do not go with
+// its last device. The same library by whichever path is one object.
+std::pair<std::shared_ptr<const Library>, bool> kept(std::shared_ptr<const Library> library) {
+  static auto& mutex = *new std::mutex;
+  static auto& libraries = *new std::vector<std::shared_ptr<const Library>>;
+  const std::lock_guard lock(mutex);
+  for (const auto& one : libraries) {
+    if (one->functions().create_adapter == library->functions().create_adapter) return {one, false};
+  }
+  return {libraries.emplace_back(std::move(library)), true};
+}
+
 }  // namespace
 
 std::shared_ptr<const Library> Library::linked() {
@@ -112,7 +124,9 @@ std::shared_ptr<const Library> Library::load(const std::string& path) {
   if (path.empty()) {
     throw_error(EINVAL, {.doing = "load a Wintun library", .cause = "its path is empty"});
   }
-  return std::make_shared<LoadedLibrary>(path);
+  const auto [library, is_new] = kept(std::make_shared<LoadedLibrary>(path));
+  if (is_new) attach_logger(library->functions());  // here, since it may log: no lock is held
+  return library;
 }
 
 std::uint32_t Library::driver_version() const {

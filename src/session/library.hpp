@@ -42,7 +42,7 @@ class Library {
   Library& operator=(const Library&) = delete;
 
   static std::shared_ptr<const Library> linked();                       // ours, in this program
-  static std::shared_ptr<const Library> load(const std::string& path);  // throws std::system_error
+  static std::shared_ptr<const Library> load(const std::string& path);  // stays loaded; throws std::system_error
 
   const Functions& functions() const { return functions_; }
   const std::string& path() const { return path_; }  // empty for the linked one

@@ -15,8 +15,6 @@ constexpr std::uint64_t kTicksFrom1601To1970 = 116444736000000000;
 struct Registry {
   std::mutex mutex;  // for the pointers alone; nothing is called under it
   std::shared_ptr<const Logger> logger;
-  std::mutex attached_mutex;
-  std::vector<WINTUN_SET_LOGGER_FUNC*> attached;  // a library that was loaded twice stands here twice
 };
 
 // Never destroyed: threads may log while static objects go.
@@ -94,29 +92,6 @@ LogScope::~LogScope() {
 
 std::string LogScope::last_complaint() const { return complaint_; }
 
-void attach_logger(const Functions& functions) {
-  {
-    const std::lock_guard lock(registry().attached_mutex);
-    registry().attached.push_back(functions.set_logger);
-  }
-  functions.set_logger(library_line);
-}
-
-void detach_logger(const Functions& functions) {
-  auto& attached = registry().attached;
-  const auto wanted = [&attached, &functions] {
-    return std::find(attached.begin(), attached.end(), functions.set_logger) != attached.end();
-  };
-  {
-    const std::lock_guard lock(registry().attached_mutex);
-    attached.erase(std::find(attached.begin(), attached.end(), functions.set_logger));
-    if (wanted()) return;
-  }
-  // A library may wait here for a line that is being delivered, so no lock is held; whoever attached meanwhile is
-  // attached again.
-  functions.set_logger(nullptr);
-  const std::unique_lock lock(registry().attached_mutex);
-  if (wanted()) functions.set_logger(library_line);
-}
+void attach_logger(const Functions& functions) { functions.set_logger(library_line); }
 
 }  // namespace wintun

@@ -53,8 +53,7 @@ class LogScope {
   std::string complaint_;
 };
 
-// Joins a library's lines to the logger, until it is detached.
+// Joins a library's lines to the logger, for good.
 void attach_logger(const Functions& functions);
-void detach_logger(const Functions& functions);
 
 }  // namespace wintun

@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "ring/layout.hpp"
@@ -28,6 +29,21 @@ Session::~Session() {
 }
 
 std::uint32_t Session::start(WINTUN_ADAPTER_HANDLE adapter, std::uint32_t capacity) {
+  try {
+    waiters_.open();
+  } catch (const std::system_error&) {
+    return ERROR_TOO_MANY_OPEN_FILES;  // an event needs nothing else
+  }
+  const std::uint32_t error = start_library(adapter, capacity);
+  if (error == 0) {
+    gate_.open();
+  } else {
+    waiters_.close();
+  }
+  return error;
+}
+
+std::uint32_t Session::start_library(WINTUN_ADAPTER_HANDLE adapter, std::uint32_t capacity) {
   handle_ = functions_.start_session(adapter, capacity);
   if (handle_ == nullptr) return std::max<std::uint32_t>(last_error(functions_), 1);
   const HANDLE event = functions_.get_read_wait_event(handle_);
@@ -37,7 +53,6 @@ std::uint32_t Session::start(WINTUN_ADAPTER_HANDLE adapter, std::uint32_t capaci
     return std::max<std::uint32_t>(error, 1);
   }
   read_event_ = reinterpret_cast<WaitHandle>(event);
-  gate_.open();
   return 0;
 }
 
@@ -45,7 +60,7 @@ void Session::end() {
   if (!gate_.close()) return;
   waiters_.wake_all();
   gate_.wait_until_empty();
-  waiters_.reset();
+  waiters_.close();
   // Nobody is inside, so nothing is lent any more; it can only come back.
   if (lent_.fetch_or(kOver, std::memory_order_acq_rel) == 0) finish();
 }

@@ -63,6 +63,7 @@ class Session {
   const SessionCounters& counters() const { return counters_; }
 
  private:
+  std::uint32_t start_library(WINTUN_ADAPTER_HANDLE adapter, std::uint32_t capacity);
   IoStatus refused();
   IoStatus allocation_refused();
   void give_back(std::uint32_t count);

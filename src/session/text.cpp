@@ -2,12 +2,16 @@
 
 #include <cstdint>
 #include <stdexcept>
+#include <type_traits>
 
 namespace wintun {
 namespace {
 
 constexpr bool kWideIsUtf16 = sizeof(wchar_t) == 2;
 constexpr std::uint32_t kReplacement = 0xFFFD;
+
+// Widened without a sign, which wchar_t has on some platforms.
+constexpr std::uint32_t point_of(wchar_t character) { return static_cast<std::make_unsigned_t<wchar_t>>(character); }
 
 constexpr bool is_surrogate(std::uint32_t point) { return point >= 0xD800 && point <= 0xDFFF; }
 
@@ -68,9 +72,9 @@ std::string narrow(std::wstring_view wide) {
   std::string utf8;
   utf8.reserve(wide.size());
   for (std::size_t at = 0; at < wide.size(); ++at) {
-    auto point = static_cast<std::uint32_t>(wide[at]);
+    std::uint32_t point = point_of(wide[at]);
     if (kWideIsUtf16 && point >= 0xD800 && point < 0xDC00 && at + 1 < wide.size()) {
-      const auto low = static_cast<std::uint32_t>(wide[at + 1]);
+      const std::uint32_t low = point_of(wide[at + 1]);
       if (low >= 0xDC00 && low <= 0xDFFF) {
         point = 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00);
         ++at;

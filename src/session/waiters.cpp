@@ -4,7 +4,10 @@
 
 namespace wintun {
 
-Waiters::Waiters() : current_(epochs_.emplace_back(std::make_unique<Epoch>()).get()) {}
+void Waiters::open() {
+  const std::lock_guard lock(mutex_);
+  current_ = epochs_.emplace_back(std::make_unique<Epoch>()).get();
+}
 
 Waiters::Epoch& Waiters::join() {
   const std::lock_guard lock(mutex_);
@@ -24,7 +27,7 @@ bool Waiters::leave(Epoch& epoch) {
 
 void Waiters::cancel() {
   const std::lock_guard lock(mutex_);
-  if (current_->waiting == 0) return;
+  if (current_ == nullptr || current_->waiting == 0) return;
   Epoch& next = unused();  // may throw: then nobody was woken
   current_->cancelled = true;
   current_->event.set();
@@ -36,9 +39,10 @@ void Waiters::wake_all() {
   current_->event.set();  // the others are set already
 }
 
-void Waiters::reset() {
+void Waiters::close() {
   const std::lock_guard lock(mutex_);
-  current_->event.reset();
+  current_ = nullptr;
+  epochs_.clear();
 }
 
 Waiters::Epoch& Waiters::unused() {

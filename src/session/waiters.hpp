@@ -20,21 +20,21 @@ class Waiters {
     bool cancelled = false;
   };
 
-  Waiters();
+  void open();   // before anybody waits; throws std::system_error without a descriptor
+  void close();  // when nobody waits any more
 
   Epoch& join();
   [[nodiscard]] bool leave(Epoch& epoch);  // true: it was cancelled
 
   void cancel();    // nothing when nobody waits
-  void wake_all();  // also those who come, until reset()
-  void reset();     // when nobody waits
+  void wake_all();  // also those who come, until close()
 
  private:
   Epoch& unused();
 
   std::mutex mutex_;
   std::vector<std::unique_ptr<Epoch>> epochs_;  // rarely more than two: a cancelled one lives until its last is out
-  Epoch* current_;
+  Epoch* current_ = nullptr;                    // while open
 };
 
 }  // namespace wintun

@@ -66,19 +66,65 @@ TEST(AbiSessionTest, a_packet_that_is_sent_as_soon_as_the_session_is_started_arr
   });
 }
 
+// Lends one packet at a time longer than needed, so that the rings never stand empty and walk through their whole
+// memory.
 TEST(AbiSessionTest, packets_survive_the_end_of_the_ring) {
   in_own_network([] {
     Tunnel tunnel;
     KernelSocket kernel(tunnel.index);
+    BYTE* received = nullptr;
+    BYTE* allocated = WintunAllocateSendPacket(tunnel.session, 100);
     for (int i = 0; i < 400; ++i) {  // some 560 KiB each way through rings of 128 KiB
       const auto fill = static_cast<std::uint8_t>(i);
       const std::size_t size = 1400u + static_cast<std::size_t>(i % 7);
       kernel.send(size, fill);
-      const Bytes packet = tunnel.read();
-      ASSERT_EQ(packet.size(), 28 + size);
-      ASSERT_EQ(Bytes(packet.begin() + 28, packet.end()), Bytes(size, fill));
-      tunnel.write(packet_to_kernel(size, fill));
-      ASSERT_EQ(kernel.receive(), Bytes(size, fill));
+      ASSERT_TRUE(is_readable(tunnel.event(), 10000));
+      DWORD bytes = 0;
+      BYTE* const packet = WintunReceivePacket(tunnel.session, &bytes);
+      ASSERT_NE(packet, nullptr);
+      ASSERT_EQ(bytes, 28 + size);
+      ASSERT_EQ(Bytes(packet + 28, packet + bytes), Bytes(size, fill));
+      if (received != nullptr) WintunReleaseReceivePacket(tunnel.session, received);
+      received = packet;
+
+      const Bytes out = packet_to_kernel(1000, fill);
+      BYTE* const next = WintunAllocateSendPacket(tunnel.session, 28 + 1000);
+      ASSERT_NE(next, nullptr);
+      WintunSendPacket(tunnel.session, allocated);  // the first is no packet, and is dropped
+      if (i > 0) {
+        ASSERT_EQ(kernel.receive(), Bytes(1000, static_cast<std::uint8_t>(i - 1)));
+      }
+      std::memcpy(next, out.data(), out.size());
+      allocated = next;
+    }
+    WintunReleaseReceivePacket(tunnel.session, received);
+    WintunSendPacket(tunnel.session, allocated);
+  });
+}
+
+TEST(AbiSessionTest, a_program_that_keeps_up_stays_in_the_first_pages_of_its_rings) {
+  in_own_network([] {
+    Tunnel tunnel;
+    KernelSocket kernel(tunnel.index);
+    BYTE* first_in = nullptr;
+    BYTE* first_out = nullptr;
+    const Bytes out = packet_to_kernel(1000, 1);
+    for (int i = 0; i < 200; ++i) {
+      kernel.send(1000);
+      ASSERT_TRUE(is_readable(tunnel.event(), 10000));
+      DWORD size = 0;
+      BYTE* const in = WintunReceivePacket(tunnel.session, &size);
+      ASSERT_NE(in, nullptr);
+      WintunReleaseReceivePacket(tunnel.session, in);
+      BYTE* const room = WintunAllocateSendPacket(tunnel.session, static_cast<DWORD>(out.size()));
+      ASSERT_NE(room, nullptr);
+      std::memcpy(room, out.data(), out.size());
+      WintunSendPacket(tunnel.session, room);
+      ASSERT_EQ(kernel.receive().size(), 1000u);
+      if (i == 0) first_in = in;
+      if (i == 0) first_out = room;
+      EXPECT_LT(in - first_in, 0x5000) << i;
+      EXPECT_LT(room - first_out, 0x5000) << i;
     }
   });
 }

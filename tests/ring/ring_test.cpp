@@ -278,6 +278,36 @@ TEST_F(RingTest, producer_stops_at_a_head_that_frees_what_is_not_published) {
   EXPECT_EQ(producer_.look(), RingStatus::corrupt);
 }
 
+TEST_F(RingTest, an_empty_ring_begins_again_at_its_start) {
+  Slot slot;
+  go_to(0x5000);
+  ASSERT_TRUE(producer_.rewind());
+  consumer_.rewind();
+  EXPECT_EQ(receive(slot), RingStatus::empty);
+  EXPECT_EQ(send(100, 7), RingStatus::ok);
+  ASSERT_EQ(receive(slot), RingStatus::ok);
+  EXPECT_EQ(slot.offset, 0u);
+  EXPECT_TRUE(is_filled(slot, 7));
+  EXPECT_EQ(ring_->head, producer_.next());
+}
+
+TEST_F(RingTest, a_ring_in_use_does_not_begin_again) {
+  Slot slot;
+  go_to(0x5000);
+  ASSERT_EQ(send(100), RingStatus::ok);
+  EXPECT_FALSE(producer_.rewind()) << "a packet is not consumed";
+  ASSERT_EQ(consumer_.next(slot), RingStatus::ok);
+  EXPECT_FALSE(producer_.rewind()) << "a packet is not given back";
+  consumer_.release(slot.end);
+  Slot reserved;
+  ASSERT_EQ(producer_.reserve(100, reserved), RingStatus::ok);
+  EXPECT_FALSE(producer_.rewind()) << "room is reserved";
+  producer_.abandon(reserved);
+  consumer_.end();
+  EXPECT_FALSE(producer_.rewind()) << "the consumer has ended";
+  EXPECT_EQ(producer_.next(), slot.end);
+}
+
 TEST_F(RingTest, a_sleeping_consumer_is_announced_and_an_awake_one_is_not) {
   Slot slot;
   EXPECT_FALSE(producer_.publish(0));
