@@ -1,0 +1,368 @@
+"""The host's side of an embedded device, for `TunDevice`: a blocking socket-like object, UDP and ping.
+
+The stack below is native and never waits with the GIL held; what would have to wait answers None, and is waited for
+here. asyncio is in _stack_asyncio.py. Any thread may call anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import socket
+import time
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
+
+from . import _native as core
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+Host = Union[str, IPv4Address, IPv6Address]
+_Self = TypeVar("_Self", bound="_Socket")
+
+_CHUNK = 262144  # bytes a call takes at once
+
+
+def native_address(doing: str, host: object, port: object) -> tuple[bytes, int]:
+    """The address as the native side takes it. socket.gaierror for a name: nothing here could resolve it."""
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"{doing}: the port is an int, not {type(port).__name__}")
+    if not 0 <= port <= 0xFFFF:
+        raise ValueError(f"{doing}: a port from 0 to 65535, not {port}")
+    return native_host(doing, host), port
+
+
+def native_host(doing: str, host: object) -> bytes:
+    if isinstance(host, (IPv4Address, IPv6Address)):
+        return host.packed
+    if not isinstance(host, str):
+        raise TypeError(f"{doing}: the host is a str or an object of ipaddress, not {type(host).__name__}")
+    try:
+        return ip_address(host.split("%", 1)[0]).packed  # a scope is the device itself
+    except ValueError:
+        raise socket.gaierror(
+            socket.EAI_NONAME,
+            f"{doing}: {host!r} is no IP address, and the embedded stack resolves no names; resolve it first "
+            "(socket.getaddrinfo) or name the address",
+        ) from None
+
+
+def python_address(address: tuple[bytes, int]) -> Any:
+    """As the socket module has them: a pair, or four for IPv6."""
+    packed, port = address
+    host = str(ip_address(packed))
+    return (host, port) if len(packed) == 4 else (host, port, 0, 0)
+
+
+def error_of(native: Any, doing: str) -> OSError:
+    number = native.error
+    return OSError(number, f"{doing}: {os.strerror(number)}")
+
+
+class _Socket:
+    """What a connection and a UDP socket have in common: a timeout, and life."""
+
+    __slots__ = ("__weakref__", "_native", "_timeout")
+
+    _native: Union[core.StackConnection, core.StackDatagram]
+
+    def __init__(self, native: Union[core.StackConnection, core.StackDatagram]) -> None:
+        self._native = native
+        self._timeout: Optional[float] = None
+
+    def settimeout(self, timeout: Optional[float]) -> None:
+        """Seconds that a call may wait, then TimeoutError; None: without end; 0: BlockingIOError at once."""
+        if timeout is not None:
+            if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+                raise TypeError(f"timeout: a number of seconds or None, not {type(timeout).__name__}")
+            if not timeout >= 0:
+                raise ValueError(f"timeout: a number of seconds from 0 up or None, not {timeout!r}")
+        self._timeout = timeout
+
+    def gettimeout(self) -> Optional[float]:
+        return self._timeout
+
+    def setblocking(self, blocking: bool) -> None:
+        self.settimeout(None if blocking else 0.0)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while something can be received, or has ended. Nothing else can be done
+        with it."""
+        return self._native.fileno()
+
+    def getsockname(self) -> Any:
+        return python_address(self._native.local)
+
+    def close(self) -> None:
+        self._native.close()
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._native.error == errno.EBADF)
+
+    def _deadline(self) -> Optional[float]:
+        return None if self._timeout is None else time.monotonic() + self._timeout
+
+    def _wait(self, wait: Any, deadline: Optional[float], doing: str) -> None:
+        if self._timeout == 0:
+            raise BlockingIOError(errno.EAGAIN, f"{doing}: not possible without waiting")
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not wait(left):
+            raise TimeoutError(errno.ETIMEDOUT, f"{doing}: not within {self._timeout} s")
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        value: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+
+class StackSocket(_Socket):
+    """A TCP connection through an embedded device, with the methods of a blocking `socket.socket`."""
+
+    __slots__ = ("_close_wanted", "_files")
+
+    _native: core.StackConnection
+
+    def __init__(self, native: core.StackConnection) -> None:
+        super().__init__(native)
+        self._files = 0
+        self._close_wanted = False
+
+    def close(self) -> None:
+        """What was sent still goes. The connection stays for files of makefile() until they are closed, too."""
+        self._close_wanted = True
+        if self._files == 0:
+            self._native.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._close_wanted or super().closed
+
+    def _file_closed(self) -> None:
+        self._files -= 1
+        if self._close_wanted and self._files == 0:
+            self._native.close()
+
+    type = socket.SOCK_STREAM
+    proto = socket.IPPROTO_TCP
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        return socket.AF_INET if len(self._native.local[0]) == 4 else socket.AF_INET6
+
+    def getpeername(self) -> Any:
+        return python_address(self._native.remote)
+
+    def send(self, data: Buffer, flags: int = 0) -> int:
+        """A part of the data may go; how many bytes did."""
+        if len(memoryview(data)) == 0:
+            return 0
+        deadline = self._deadline()
+        while (sent := self._native.send(data)) is None:
+            self._wait(self._native.wait_writable, deadline, f"sending to {self._peer()}")
+        return sent
+
+    def sendall(self, data: Buffer, flags: int = 0) -> None:
+        """All of it. On an exception nobody can say how much went."""
+        view = memoryview(data).cast("B")
+        deadline = self._deadline()
+        while view:
+            sent = self._native.send(view[: _CHUNK * 16])
+            if sent is None:
+                self._wait(self._native.wait_writable, deadline, f"sending to {self._peer()}")
+            else:
+                view = view[sent:]
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """At least one byte and at most `size`; empty when the peer has finished."""
+        if size < 0:
+            raise ValueError(f"recv: a size from 0 up, not {size}")
+        deadline = self._deadline()
+        while (data := self._native.receive(size)) is None:
+            self._wait(self._native.wait_readable, deadline, f"receiving from {self._peer()}")
+        return data
+
+    def recv_into(self, buffer: Buffer, size: int = 0, flags: int = 0) -> int:
+        """Into the caller's memory; how many bytes, 0 when the peer has finished."""
+        view = memoryview(buffer).cast("B")
+        if size:
+            view = view[:size]
+        if not view:
+            return 0
+        deadline = self._deadline()
+        while (got := self._native.receive_into(view)) is None:
+            self._wait(self._native.wait_readable, deadline, f"receiving from {self._peer()}")
+        return got
+
+    def shutdown(self, how: int) -> None:
+        """socket.SHUT_WR: the peer receives the end behind what was sent. SHUT_RD does nothing, as on Linux's side
+        of the wire."""
+        if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+            raise ValueError(f"shutdown: SHUT_RD, SHUT_WR or SHUT_RDWR, not {how!r}")
+        if how != socket.SHUT_RD:
+            self._native.finish()
+
+    def abort(self) -> None:
+        """Close at once with a reset; what was sent may be lost."""
+        self._native.abort()
+
+    def setsockopt(self, level: int, option: int, value: object = None, length: object = None) -> None:
+        """TCP_NODELAY (on from the start). Others: OSError(ENOPROTOOPT)."""
+        if (level, option) != (socket.IPPROTO_TCP, socket.TCP_NODELAY):
+            raise OSError(errno.ENOPROTOOPT, "setsockopt: the embedded stack has TCP_NODELAY only")
+        self._native.set_no_delay(bool(value))
+
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: Optional[int] = None,
+        *,
+        encoding: Optional[str] = None,
+        errors: Optional[str] = None,
+        newline: Optional[str] = None,
+    ) -> Any:
+        """As socket.socket.makefile."""
+        if not set(mode) <= {"r", "w", "b"}:
+            raise ValueError(f"makefile: a mode of 'r', 'w' and 'b', not {mode!r}")
+        reading, writing = "r" in mode or "w" not in mode, "w" in mode
+        raw = _Raw(self, reading, writing)
+        if buffering == 0:
+            if "b" not in mode:
+                raise ValueError("makefile: only a binary file can be without a buffer")
+            return raw
+        size = io.DEFAULT_BUFFER_SIZE if buffering is None or buffering < 0 else buffering
+        buffered: Any
+        if reading and writing:
+            buffered = io.BufferedRWPair(raw, raw, size)
+        elif reading:
+            buffered = io.BufferedReader(raw, size)
+        else:
+            buffered = io.BufferedWriter(raw, size)
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
+
+    def _peer(self) -> str:
+        host, port = self.getpeername()[:2]
+        return f"{host} port {port}"
+
+    def __repr__(self) -> str:
+        return f"<wintun.StackSocket to {self._peer()}{' closed' if self.closed else ''}>"
+
+
+class _Raw(io.RawIOBase):
+    def __init__(self, connection: StackSocket, reading: bool, writing: bool) -> None:
+        self._connection, self._reading, self._writing = connection, reading, writing
+        connection._files += 1
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._connection._file_closed()
+
+    def readable(self) -> bool:
+        return self._reading
+
+    def writable(self) -> bool:
+        return self._writing
+
+    def readinto(self, buffer: Any) -> Optional[int]:
+        try:
+            return self._connection.recv_into(buffer)
+        except BlockingIOError:
+            return None
+
+    def write(self, data: Any) -> Optional[int]:
+        try:
+            return self._connection.send(data)
+        except BlockingIOError:
+            return None
+
+
+class StackDatagramSocket(_Socket):
+    """UDP through an embedded device, with the methods of a blocking `socket.socket`."""
+
+    __slots__ = ()
+
+    _native: core.StackDatagram
+
+    def getpeername(self) -> Any:
+        remote = self._native.remote
+        if remote is None:
+            raise OSError(errno.ENOTCONN, "getpeername: this UDP socket was made without a remote address")
+        return python_address(remote)
+
+    @property
+    def drops(self) -> int:
+        """Datagrams that came while too many were waiting to be received."""
+        return self._native.drops
+
+    def sendto(self, data: Buffer, address: tuple[Any, ...]) -> int:
+        """One datagram to (host, port)."""
+        return self._native.send(data, native_address("sendto", address[0], address[1]))
+
+    def send(self, data: Buffer) -> int:
+        """One datagram to the remote address that the socket was made with. OSError(EDESTADDRREQ) without one."""
+        return self._native.send(data, None)
+
+    def recvfrom(self, size: int = 65535) -> tuple[bytes, Any]:
+        """The next datagram, cut to `size`, and who sent it."""
+        deadline = self._deadline()
+        while (got := self._native.receive(size)) is None:
+            self._wait(self._native.wait_readable, deadline, "receiving a datagram")
+        return got[0], python_address(got[1])
+
+    def recv(self, size: int = 65535) -> bytes:
+        return self.recvfrom(size)[0]
+
+    def __repr__(self) -> str:
+        return f"<wintun.StackDatagramSocket at {self.getsockname()[:2]}{' closed' if self.closed else ''}>"
+
+
+def create_connection(
+    device: Any, address: object, timeout: Optional[float], source_address: Optional[tuple[Any, int]]
+) -> StackSocket:
+    if not isinstance(address, tuple) or len(address) < 2:
+        raise TypeError("create_connection: an address of (host, port)")
+    to = native_address("create_connection", address[0], address[1])
+    local = (
+        None if source_address is None else native_address("create_connection", source_address[0], source_address[1])
+    )
+    connection = StackSocket(core.StackConnection.connect(device, to, local))
+    native = connection._native
+    doing = f"connecting to {address[0]} port {address[1]}"
+    try:
+        connection.settimeout(timeout)
+        if not native.wait_writable(timeout):
+            raise TimeoutError(errno.ETIMEDOUT, f"{doing}: not within {timeout} s")
+        if native.error:
+            raise error_of(native, doing)
+    except BaseException:
+        native.abort()
+        raise
+    return connection
+
+
+def open_datagram(device: Any, local: object, remote: object) -> StackDatagramSocket:
+    def native_of(what: str, address: Any) -> Optional[tuple[bytes, int]]:
+        if address is None:
+            return None
+        if not isinstance(address, tuple) or len(address) < 2:
+            raise TypeError(f"datagram: {what} is (host, port) or None")
+        return native_address("datagram", address[0], address[1])
+
+    return StackDatagramSocket(core.StackDatagram.open(device, native_of("local", local), native_of("remote", remote)))
+
+
+def ping(device: Any, host: object, timeout: Optional[float], size: int) -> float:
+    seconds = core.stack_ping(device, native_host("ping", host), size, timeout)
+    if seconds is None:
+        raise TimeoutError(errno.ETIMEDOUT, f"ping of {host}: no answer within {timeout} s")
+    return seconds

@@ -1,0 +1,322 @@
+"""`TunDevice`: what people use. Its packet methods are the native ones of `_native.Device`; addresses, settings and
+asyncio are made here of smaller native ones. Any thread may call anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import uuid
+import warnings
+from html import escape
+from ipaddress import IPv4Address, IPv6Address, ip_interface
+from types import TracebackType
+from typing import Any, Callable, Optional, TypeVar, Union
+
+from . import _arguments, _native, _stack, _stack_asyncio
+from ._arguments import IPAddress, IPInterface
+from ._asyncio import AsyncReading
+from ._statistics import Statistics
+
+_Self = TypeVar("_Self", bound="TunDevice")
+
+_NOT_EMBEDDED = (
+    "{}: only the backend 'embedded' has this; here the operating system's own sockets do it (`socket`, `asyncio`)"
+)
+
+
+class TunDevice(AsyncReading):
+    """A TUN device: an interface of the operating system, whose packets this program reads and writes.
+
+    name           what it is called, 1 to 127 characters; the interface gets this name if it can (Linux: 15 bytes)
+    tunnel_type    a word for people about what tunnels here, 1 to 127 characters
+    ring_capacity  bytes of packets that wait on each side; a power of two from 0x20000 to 0x4000000
+    guid           a uuid.UUID or its text; None: derived from the name
+    backend        'kernel': an interface of the operating system; 'embedded': a TCP/IP stack in this process, which
+                   needs no rights; None: what the environment's WINTUN_BACKEND says, else 'kernel'
+
+    The interface exists when this returns, and is gone after close(). A persistent TUN interface of this name is
+    opened instead, and stays. Packets flow from up() to down().
+
+    PermissionError: no rights to make one. FileExistsError: the name is taken. FileNotFoundError: no TUN driver.
+    """
+
+    __slots__ = ("_async", "_backend", "_made")
+
+    def __init__(
+        self,
+        name: str = "wintun",
+        tunnel_type: str = "wintun",
+        ring_capacity: int = 0x400000,
+        *,
+        guid: Union[uuid.UUID, str, None] = None,
+        backend: Optional[str] = None,
+    ) -> None:
+        self._made = False
+        name = _arguments.text("name", name)
+        tunnel_type = _arguments.text("tunnel_type", tunnel_type)
+        ring_capacity = _arguments.ring_capacity(ring_capacity)
+        guid_bytes = _arguments.guid(guid)
+        self._backend = _arguments.backend(backend)
+        self._init_async()
+        super().__init__(name, tunnel_type, ring_capacity, guid_bytes, self._backend == "embedded")
+        self._made = True
+
+    # ---- What it is ----
+
+    @property
+    def backend(self) -> str:
+        """Whose network stack is at the other end: 'kernel', the operating system's; 'embedded', this process's."""
+        return self._backend
+
+    @property
+    def interface(self) -> str:
+        """The interface's name in the operating system. OSError: EBADF after close()."""
+        return self.get_interface()
+
+    @property
+    def guid(self) -> uuid.UUID:
+        """The adapter's GUID: the one that was asked for, or the one derived from the name."""
+        return uuid.UUID(bytes=self.get_guid())
+
+    @property
+    def statistics(self) -> Statistics:
+        """Packets, bytes and drops each way, waits and wakes, at this moment."""
+        return Statistics(self.name, self.get_statistics())
+
+    # ---- Settings, before and after up() ----
+
+    @property
+    def ring_capacity(self) -> int:
+        """Bytes of each ring. A new value takes effect at the next up()."""
+        return self.get_ring_capacity()
+
+    @ring_capacity.setter
+    def ring_capacity(self, value: int) -> None:
+        self.set_ring_capacity(_arguments.ring_capacity(value))
+
+    @property
+    def mtu(self) -> int:
+        """The largest packet that the network stack sends, in bytes: 68 to 65535, with an IPv6 address from 1280."""
+        return self.get_mtu()
+
+    @mtu.setter
+    def mtu(self, value: int) -> None:
+        _arguments.mtu(value, False)
+        self.set_mtu(_arguments.mtu(value, any(address.version == 6 for address in self.addresses)))
+
+    mtu4 = mtu
+    """The MTU for IPv4. On Linux an interface has one MTU for both, so it is `mtu`."""
+
+    # ---- Addresses ----
+
+    @property
+    def addresses(self) -> list[IPInterface]:
+        """All addresses with their prefixes, but the link-local ones that the kernel made itself."""
+        return [ip_interface((packed, prefix)) for _family, packed, prefix in self.get_addresses()]
+
+    def add_address(self, address: IPAddress) -> None:
+        """One more address. Without a prefix: /24 or /64. FileExistsError: it is there already."""
+        new = _arguments.address("add_address", address)
+        self._check_mtu_for(new)
+        self.put_address(new.packed, new.network.prefixlen)
+
+    def remove_address(self, address: IPAddress) -> None:
+        """One address less. Without a prefix, whatever its prefix is. OSError: EADDRNOTAVAIL when it is not there."""
+        old = _arguments.address("remove_address", address)
+        if isinstance(address, (IPv4Address, IPv6Address)) or (isinstance(address, str) and "/" not in address):
+            old = next((there for there in self.addresses if there.ip == old.ip), old)
+        self.drop_address(old.packed, old.network.prefixlen)
+
+    @property
+    def addr(self) -> Optional[str]:
+        """The address without its prefix, IPv4 before IPv6; None when there is none.
+
+        Setting it replaces the addresses of that family. A str or an object of `ipaddress`; the prefix is /24 or /64
+        unless it has one.
+        """
+        return self.addr4 or self.addr6
+
+    @addr.setter
+    def addr(self, value: IPAddress) -> None:
+        self._replace(_arguments.address("addr", value))
+
+    @property
+    def addr4(self) -> Optional[str]:
+        """As `addr`, IPv4 only."""
+        return self._first(4)
+
+    @addr4.setter
+    def addr4(self, value: IPAddress) -> None:
+        self._replace(_arguments.address("addr4", value, 4))
+
+    @property
+    def addr6(self) -> Optional[str]:
+        """As `addr`, IPv6 only."""
+        return self._first(6)
+
+    @addr6.setter
+    def addr6(self, value: IPAddress) -> None:
+        self._replace(_arguments.address("addr6", value, 6))
+
+    def _first(self, family: int) -> Optional[str]:
+        return next((str(address.ip) for address in self.addresses if address.version == family), None)
+
+    def _check_mtu_for(self, address: IPInterface) -> None:
+        if address.version == 6 and self.mtu < _arguments.MIN_MTU_IPV6:
+            raise ValueError(
+                f"{address}: IPv6 needs an MTU of {_arguments.MIN_MTU_IPV6} bytes at least, and that of "
+                f"{self.name!r} is {self.mtu}; set mtu first"
+            )
+
+    def _replace(self, new: IPInterface) -> None:
+        self._check_mtu_for(new)
+        # The new one first: if the system refuses it, nothing has changed.
+        old = [there for there in self.addresses if there.version == new.version]
+        if self._backend == "embedded":  # which has one IPv4 address, and refuses nothing that was checked
+            for there in old:
+                if there != new:
+                    self.drop_address(there.packed, there.network.prefixlen)
+            old = [there for there in old if there == new]
+        if new not in old:
+            self.put_address(new.packed, new.network.prefixlen)
+        for there in old:
+            if there != new:
+                try:
+                    self.drop_address(there.packed, there.network.prefixlen)
+                except OSError as error:
+                    # Linux removes the secondary addresses of a network with its primary one.
+                    if error.errno != errno.EADDRNOTAVAIL:
+                        raise
+        if new not in self.addresses:  # ... and the new one may have been such a secondary
+            self.put_address(new.packed, new.network.prefixlen)
+
+    # ---- Only the embedded backend: the host's side of the stack ----
+
+    def create_connection(
+        self,
+        address: tuple[_stack.Host, int],
+        timeout: Optional[float] = None,
+        source_address: Optional[tuple[_stack.Host, int]] = None,
+    ) -> _stack.StackSocket:
+        """Connect from the stack to (host, port), as socket.create_connection does.
+
+        OSError: ConnectionRefusedError, TimeoutError, ENETUNREACH (no address of that family), ENETDOWN (not up),
+        socket.gaierror (a name instead of an address). Embedded backend only; OSError(EOPNOTSUPP) otherwise.
+        """
+        self._only_embedded("create_connection")
+        return _stack.create_connection(self, address, timeout, source_address)
+
+    async def open_connection(
+        self, host: _stack.Host, port: int, **options: Any
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect from the stack, as asyncio.open_connection does; errors as create_connection().
+
+        Options: limit (bytes), ssl, server_hostname, local_addr. Embedded backend only.
+        """
+        self._only_embedded("open_connection")
+        return await _stack_asyncio.open_connection(self, host, port, **options)
+
+    async def start_server(
+        self,
+        callback: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any],
+        host: _stack.Host,
+        port: int,
+        **options: Any,
+    ) -> _stack_asyncio.StackServer:
+        """Listen on the stack, as asyncio.start_server does. Options: limit (bytes), backlog (1 to 255).
+
+        OSError: EADDRINUSE, EADDRNOTAVAIL. Embedded backend only.
+        """
+        self._only_embedded("start_server")
+        return await _stack_asyncio.start_server(self, callback, host, port, **options)
+
+    def datagram(
+        self,
+        local: Optional[tuple[_stack.Host, int]] = None,
+        remote: Optional[tuple[_stack.Host, int]] = None,
+    ) -> _stack.StackDatagramSocket:
+        """A UDP socket of the stack: bound to `local`, and talking to `remote` alone if that is given.
+
+        Embedded backend only; OSError(EOPNOTSUPP) otherwise.
+        """
+        self._only_embedded("datagram")
+        return _stack.open_datagram(self, local, remote)
+
+    def ping(self, host: _stack.Host, timeout: Optional[float] = 1.0, *, size: int = 56) -> float:
+        """Seconds that one echo of `size` bytes took from the stack to the host and back. TimeoutError without an
+        answer. Embedded backend only; OSError(EOPNOTSUPP) otherwise.
+        """
+        self._only_embedded("ping")
+        return _stack.ping(self, host, timeout, _arguments.number("size", size))
+
+    def limit_packets(self, size: int) -> None:
+        """The longest packet of TCP that the stack sends from now on, in bytes, whatever the MTU is: some links drop
+        larger ones in silence (USB: 8192). 0: no limit. For connections that are made later. Embedded backend only.
+        """
+        self._only_embedded("limit_packets")
+        _native.stack_set_packet_limit(self, _arguments.number("limit_packets", size))
+
+    def check_checksums(self, on: bool) -> None:
+        """Whether the stack looks at the checksums of what it receives (it does). A link that is authenticated
+        already need not. Embedded backend only.
+        """
+        self._only_embedded("check_checksums")
+        _native.stack_set_checksums(self, bool(on))
+
+    def _only_embedded(self, what: str) -> None:
+        if self._backend != "embedded":
+            raise OSError(errno.EOPNOTSUPP, _NOT_EMBEDDED.format(f"{what}() of {self.name!r}"))
+
+    # ---- Life ----
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        value: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_made", False) or self.closed:
+            return
+        try:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+        finally:
+            self.close()
+
+    def __reduce__(self) -> str:
+        raise TypeError("a TunDevice cannot be copied or pickled: it is one interface of this process")
+
+    def _state(self) -> str:
+        return "closed" if self.closed else "up" if self.is_up else "down"
+
+    def __repr__(self) -> str:
+        if not getattr(self, "_made", False):
+            return "<wintun.TunDevice, not made>"
+        try:
+            details = [self.interface] if self.interface != self.name else []
+            details += [str(address) for address in self.addresses]
+            details.append(f"mtu {self.mtu}")
+        except OSError:  # closed, or its interface is gone
+            details = []
+        return f"<wintun.TunDevice {self.name!r} {', '.join([self._state(), *details])}>"
+
+    def _repr_html_(self) -> str:
+        rows = {"state": self._state(), "backend": self.backend, "tunnel type": self.tunnel_type}
+        try:
+            rows["interface"] = f"{self.interface} (index {self.index})"
+            rows["addresses"] = ", ".join(str(address) for address in self.addresses) or "none"
+            rows["MTU"] = f"{self.mtu} bytes"
+        except OSError:
+            pass
+        rows["ring"] = f"{self.ring_capacity:,} bytes"
+        table = "".join(f"<tr><td>{escape(key)}</td><td>{escape(value)}</td></tr>" for key, value in rows.items())
+        return f"<table><caption>{escape(self.name)}</caption>{table}</table>{self.statistics._repr_html_()}"

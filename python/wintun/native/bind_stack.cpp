@@ -1,0 +1,290 @@
+// The sockets of an embedded device, as _stack.py needs them: nothing here waits with the GIL held, and what would
+// have to wait answers None. Any thread. Errors are OSError with the errno that a socket would give.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <tuple>
+#include <vector>
+
+#include "driver/embedded/connection.hpp"
+#include "driver/embedded/datagram.hpp"
+#include "driver/embedded/listener.hpp"
+#include "driver/embedded/ping.hpp"
+#include "native/gil.hpp"
+#include "native/stack.hpp"
+#include "native/waiting.hpp"
+
+namespace py = pybind11;
+
+namespace wintun::python {
+namespace {
+
+IpAddress ip_of(const std::string& packed) {
+  if (packed.size() != 4 && packed.size() != 16) throw std::invalid_argument("an IP address has 4 or 16 bytes");
+  IpAddress address;
+  address.family = packed.size() == 4 ? 4 : 6;
+  std::copy(packed.begin(), packed.end(), address.bytes.begin());
+  return address;
+}
+
+SocketAddress of_python(const std::pair<py::bytes, std::uint16_t>& address) {
+  return {ip_of(address.first), address.second};
+}
+
+std::optional<SocketAddress> of_python(const std::optional<std::pair<py::bytes, std::uint16_t>>& address) {
+  return address ? std::optional(of_python(*address)) : std::nullopt;
+}
+
+py::tuple to_python(const SocketAddress& address) {
+  const auto* const bytes = reinterpret_cast<const char*>(address.address.bytes.data());
+  return py::make_tuple(py::bytes(bytes, address.address.family == 4 ? 4 : 16), address.port);
+}
+
+std::shared_ptr<Endpoint> endpoint_of(NativeDevice& device) {
+  if (!device.device().is_closed()) {
+    if (auto endpoint = Endpoint::find(device.device().index())) return endpoint;
+  }
+  throw std::system_error(EBADF, std::generic_category(), "the sockets of '" + device.name() + "': it is closed");
+}
+
+[[noreturn]] void fail(int error, const char* doing, const SocketAddress& peer) {
+  throw std::system_error(error, std::generic_category(), std::string(doing) + " " + text_of(peer));
+}
+
+class Buffer {
+ public:
+  Buffer(const py::handle& object, int flags) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, flags) != 0) throw py::error_already_set();
+  }
+  ~Buffer() { PyBuffer_Release(&view_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  std::span<std::uint8_t> bytes() const {
+    return {static_cast<std::uint8_t*>(view_.buf), static_cast<std::size_t>(view_.len)};
+  }
+
+ private:
+  Py_buffer view_{};
+};
+
+// Long copies run without the GIL; short ones would pay more for giving it up.
+template <class Work>
+Progress moving(std::size_t size, const Work& work) {
+  if (size <= kLongCopy) return work();
+  Progress progress;
+  without_gil([&] { progress = work(); });
+  return progress;
+}
+
+// False: not in time. A signal's handler runs meanwhile, and may raise.
+template <class Socket>
+bool wait_for(const Socket& wait, const py::object& timeout) {
+  Deadline deadline;
+  if (!deadline_of(timeout.ptr(), deadline)) throw py::error_already_set();
+  const bool main = on_main_thread();
+  for (;;) {
+    const Deadline slice = slice_end(deadline, main);
+    WaitStatus status{};
+    without_gil([&] { status = wait(slice); });
+    if (status == WaitStatus::signalled) return true;
+    if (status == WaitStatus::timed_out && slice == deadline) return false;
+    if (status == WaitStatus::failed) throw std::system_error(errno, std::generic_category(), "waiting for a socket");
+    if (PyErr_CheckSignals() < 0) throw py::error_already_set();
+  }
+}
+
+py::object receive(Connection& self, std::size_t size) {
+  const std::size_t there = std::min(size, self.available());
+  std::uint8_t nothing = 0;
+  if (there == 0) {
+    const Progress got = self.receive({&nothing, size == 0 ? std::size_t{0} : std::size_t{1}});
+    if (got.error == EAGAIN) return py::none();
+    if (got.error != 0) fail(got.error, "receiving from", self.remote());
+    return py::bytes(reinterpret_cast<const char*>(&nothing), got.bytes);
+  }
+  auto bytes = py::reinterpret_steal<py::object>(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(there)));
+  if (!bytes) throw py::error_already_set();
+  auto* const data = reinterpret_cast<std::uint8_t*>(PyBytes_AS_STRING(bytes.ptr()));
+  const Progress got = moving(there, [&] { return self.receive({data, there}); });
+  if (got.error == EAGAIN) return py::none();
+  if (got.error != 0) fail(got.error, "receiving from", self.remote());
+  if (got.bytes == there) return bytes;
+  return py::bytes(reinterpret_cast<const char*>(data), got.bytes);  // another reader took some of it
+}
+
+py::object receive_into(Connection& self, const py::object& into) {
+  const Buffer buffer(into, PyBUF_WRITABLE);
+  const Progress got = moving(buffer.bytes().size(), [&] { return self.receive(buffer.bytes()); });
+  if (got.error == EAGAIN) return py::none();
+  if (got.error != 0) fail(got.error, "receiving from", self.remote());
+  return py::int_(got.bytes);
+}
+
+py::object send(Connection& self, const py::object& from) {
+  const Buffer buffer(from, PyBUF_SIMPLE);
+  const Progress sent = moving(buffer.bytes().size(), [&] { return self.send(buffer.bytes()); });
+  if (sent.error == EAGAIN) return py::none();
+  if (sent.error != 0) fail(sent.error, "sending to", self.remote());
+  return py::int_(sent.bytes);
+}
+
+template <class Class>
+void bind_watching(Class& type) {
+  using Socket = typename Class::type;
+  type.def("watch", [](Socket& self, std::shared_ptr<Watcher> watcher, std::uint64_t token) {
+    self.watch(std::move(watcher), token);
+  });
+}
+
+void bind_connection(py::module_& module) {
+  py::class_<Connection, std::shared_ptr<Connection>> type(module, "StackConnection",
+                                                           "A TCP connection of the stack.");
+  type.def_static(
+          "connect",
+          [](NativeDevice& device, const std::pair<py::bytes, std::uint16_t>& to,
+             const std::optional<std::pair<py::bytes, std::uint16_t>>& from) {
+            return Connection::connect(endpoint_of(device), of_python(to), of_python(from));
+          },
+          py::arg("device"), py::arg("to"), py::arg("local").none(true))
+      .def("receive", &receive, "bytes, empty at the end; None: nothing now.")
+      .def("receive_into", &receive_into)
+      .def("send", &send, "How many bytes; None: no room now.")
+      .def("finish",
+           [](Connection& self) {
+             if (const int error = self.finish(); error != 0)
+               fail(error, "shutting down the connection to", self.remote());
+           })
+      .def("close", [](Connection& self) { without_gil([&] { self.close(); }); })
+      .def("abort", [](Connection& self) { without_gil([&] { self.abort(); }); })
+      .def("wait_readable",
+           [](Connection& self, const py::object& timeout) {
+             return wait_for([&](const Deadline& until) { return self.wait(kReadable, until); }, timeout);
+           })
+      .def("wait_writable",
+           [](Connection& self, const py::object& timeout) {
+             return wait_for([&](const Deadline& until) { return self.wait(kWritable, until); }, timeout);
+           })
+      .def("fileno", [](Connection& self) { return static_cast<int>(self.wait_handle(kReadable)); })
+      .def("set_no_delay", &Connection::set_no_delay)
+      .def_property_readonly("connected", &Connection::is_connected)
+      .def_property_readonly("error", &Connection::error)
+      .def_property_readonly("available", &Connection::available)
+      .def_property_readonly("unsent", &Connection::unsent)
+      .def_property_readonly("local", [](const Connection& self) { return to_python(self.local()); })
+      .def_property_readonly("remote", [](const Connection& self) { return to_python(self.remote()); });
+  bind_watching(type);
+}
+
+void bind_listener(py::module_& module) {
+  py::class_<Listener, std::shared_ptr<Listener>> type(module, "StackListener", "A TCP port of the stack.");
+  type.def_static(
+          "listen",
+          [](NativeDevice& device, const std::pair<py::bytes, std::uint16_t>& at, std::uint32_t backlog) {
+            return Listener::listen(endpoint_of(device), of_python(at), backlog);
+          },
+          py::arg("device"), py::arg("at"), py::arg("backlog"))
+      .def("accept",
+           [](Listener& self) -> std::shared_ptr<Connection> {
+             int error = 0;
+             auto connection = self.accept(error);
+             if (connection == nullptr && error != EAGAIN) fail(error, "accepting at", self.local());
+             return connection;
+           })
+      .def("close", [](Listener& self) { without_gil([&] { self.close(); }); })
+      .def("wait_readable",
+           [](Listener& self, const py::object& timeout) {
+             return wait_for([&](const Deadline& until) { return self.wait(until); }, timeout);
+           })
+      .def("fileno", [](Listener& self) { return static_cast<int>(self.wait_handle()); })
+      .def_property_readonly("error", &Listener::error)
+      .def_property_readonly("local", [](const Listener& self) { return to_python(self.local()); });
+  bind_watching(type);
+}
+
+void bind_datagram(py::module_& module) {
+  py::class_<Datagram, std::shared_ptr<Datagram>> type(module, "StackDatagram", "A UDP socket of the stack.");
+  type.def_static(
+          "open",
+          [](NativeDevice& device, const std::optional<std::pair<py::bytes, std::uint16_t>>& local,
+             const std::optional<std::pair<py::bytes, std::uint16_t>>& remote) {
+            return Datagram::open(endpoint_of(device), of_python(local), of_python(remote));
+          },
+          py::arg("device"), py::arg("local").none(true), py::arg("remote").none(true))
+      .def("receive",
+           [](Datagram& self, std::size_t size) -> py::object {
+             std::vector<std::uint8_t> bytes(std::min<std::size_t>(size, 65535));
+             SocketAddress from;
+             const Progress got = self.receive(bytes, from);
+             if (got.error == EAGAIN) return py::none();
+             if (got.error != 0) fail(got.error, "receiving at", self.local());
+             return py::make_tuple(py::bytes(reinterpret_cast<const char*>(bytes.data()), got.bytes),
+                                   to_python(from));
+           })
+      .def(
+          "send",
+          [](Datagram& self, const py::object& data, const std::optional<std::pair<py::bytes, std::uint16_t>>& to) {
+            const Buffer buffer(data, PyBUF_SIMPLE);
+            const std::optional<SocketAddress> peer = of_python(to);
+            const Progress sent = self.send(buffer.bytes(), peer);
+            if (sent.error != 0)
+              fail(sent.error, "sending to", peer ? *peer : self.remote().value_or(SocketAddress{}));
+            return sent.bytes;
+          },
+          py::arg("data"), py::arg("to").none(true))
+      .def("close", [](Datagram& self) { without_gil([&] { self.close(); }); })
+      .def("wait_readable",
+           [](Datagram& self, const py::object& timeout) {
+             return wait_for([&](const Deadline& until) { return self.wait(until); }, timeout);
+           })
+      .def("fileno", [](Datagram& self) { return static_cast<int>(self.wait_handle()); })
+      .def_property_readonly("error", &Datagram::error)
+      .def_property_readonly("drops", &Datagram::drops)
+      .def_property_readonly("local", [](const Datagram& self) { return to_python(self.local()); })
+      .def_property_readonly("remote", [](const Datagram& self) -> py::object {
+        const auto remote = self.remote();
+        return remote ? py::object(to_python(*remote)) : py::object(py::none());
+      });
+  bind_watching(type);
+}
+
+}  // namespace
+
+void bind_stack(py::module_& module) {
+  module.attr("has_stack") = true;
+  py::class_<Watcher, std::shared_ptr<Watcher>>(module, "StackWatcher", "What has changed, of many sockets.")
+      .def(py::init<>())
+      .def("fileno", [](const Watcher& self) { return static_cast<int>(self.handle()); })
+      .def("take", [](Watcher& self) {
+        std::vector<std::tuple<std::uint64_t, bool, bool>> changes;  // token, became readable, became writable
+        for (const Watcher::Change& change : self.take()) {
+          changes.emplace_back(change.token, (change.became & kReadable) != 0, (change.became & kWritable) != 0);
+        }
+        return changes;
+      });
+  bind_connection(module);
+  bind_listener(module);
+  bind_datagram(module);
+  module.def(
+      "stack_ping",
+      [](NativeDevice& device, const py::bytes& to, std::size_t size,
+         const py::object& timeout) -> std::optional<double> {
+        const auto ping = Ping::send(endpoint_of(device), ip_of(to), size);
+        (void)wait_for([&](const Deadline& until) { return ping->wait(until); }, timeout);
+        if (const int error = ping->error(); error != 0) fail(error, "pinging", {ip_of(to), 0});
+        const auto time = ping->round_trip();
+        return time ? std::optional(std::chrono::duration<double>(*time).count()) : std::nullopt;
+      },
+      py::arg("device"), py::arg("to"), py::arg("size"), py::arg("timeout"), "Seconds; None: no answer in time.");
+  module.def("stack_set_packet_limit",
+             [](NativeDevice& device, std::uint32_t bytes) { endpoint_of(device)->set_packet_limit(bytes); });
+  module.def("stack_set_checksums",
+             [](NativeDevice& device, bool on) { endpoint_of(device)->set_checksum_checking(on); });
+}
+
+}  // namespace wintun::python
