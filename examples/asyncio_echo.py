@@ -1,7 +1,7 @@
 """A UDP echo server for every address and port of a network that does not exist, under asyncio.
 
-    sudo python asyncio_echo.py &
-    nc -u 10.67.0.7 1234
+sudo python asyncio_echo.py &
+nc -u 10.67.0.7 1234
 """
 
 from __future__ import annotations

@@ -57,7 +57,9 @@ def main(namespace: str) -> None:
                 there.close()
                 for thread in threads:
                     thread.join()
-                print(f"there and back: {there.statistics['sent_packets']} and {here.statistics['sent_packets']} packets")
+                print(
+                    f"there and back: {there.statistics['sent_packets']} and {here.statistics['sent_packets']} packets"
+                )
 
 
 if __name__ == "__main__":

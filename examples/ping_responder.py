@@ -1,7 +1,7 @@
 """Answers pings to every address of a network that does not exist.
 
-    sudo python ping_responder.py &
-    ping 10.66.0.7
+sudo python ping_responder.py &
+ping 10.66.0.7
 """
 
 from __future__ import annotations
