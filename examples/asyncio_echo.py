@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 
 import wintun
 
@@ -37,12 +38,14 @@ async def main() -> None:
         tun.up()
         print(f"echoing UDP sent to 10.67.0.2 to 10.67.0.254 on {tun.interface}; Ctrl-C ends", flush=True)
         server = asyncio.create_task(serve(tun))
+        # Python before 3.11 raises Ctrl-C in whatever task runs at that moment: so it is a cancellation instead.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, server.cancel)
         while not server.done():
             await asyncio.wait([server], timeout=10)
             print(f"{tun.statistics['sent_packets']} packets echoed", flush=True)
-        await server
+        with contextlib.suppress(asyncio.CancelledError):
+            await server
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main())
+    asyncio.run(main())

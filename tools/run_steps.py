@@ -289,6 +289,7 @@ def step_types(step: Step) -> None:
 
 def step_pytest(step: Step) -> None:
     """tests of the Python package on real devices, and every example"""
+    step.run("tools/install-package")
     junit = LOGS / "pytest.xml"
     junit.unlink(missing_ok=True)
     command = (str(BIN / "python"), "-m", "pytest", "-q", "tests/python", f"--junitxml={junit}", "-ra")
@@ -405,6 +406,8 @@ def main() -> int:
             say(f"{name:<14}{function.__doc__}")
         return 0
     LOGS.mkdir(parents=True, exist_ok=True)
+    # A shell's background jobs ignore Ctrl-C, and so would all programs here, those too whose tests press it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Debian's tools come first: another toolchain in PATH must not decide. The cache is shared between checkouts.
     os.environ["PATH"] = f"/usr/bin:/bin:/usr/sbin:/sbin:{os.environ['PATH']}"
     os.environ.setdefault("CCACHE_BASEDIR", str(ROOT))

@@ -127,7 +127,10 @@ void EmbeddedDevice::disconnect() {
   }
   state_.disconnect(to_user_, to_network_);
   to_network_.end();
-  to_user_.end();
+  {
+    const StackLock lock;  // for wake_program()
+    to_user_.end();
+  }
   if (to_user_moved_ != nullptr) to_user_moved_->set();
   to_user_moved_ = nullptr;
 }

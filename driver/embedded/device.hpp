@@ -40,7 +40,7 @@ class EmbeddedHost {
   std::uint32_t size(const Packet& packet) const;
   void copy(const Packet& packet, std::uint8_t* into) const;
   void complete(Packet&, Outcome) {}
-  void wake_program() { moved_.request(); }
+  void wake_program() { moved_.request(); }  // under the stack's lock, as all of to_user
   void let_others_run();
 
   // Into the stack, as a copy: it may keep a packet for as long as nobody receives it.

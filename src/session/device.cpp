@@ -1,3 +1,6 @@
+// See device.hpp. The cold half: what is checked before anything changes, how an adapter is made or found, what each
+// refusal is called and what to do about it, and up, down and close under one lock. Packets go straight on to
+// session.cpp. A LogScope stands before each lock, so that the library's lines are delivered after it.
 #include "session/device.hpp"
 
 #include <cerrno>

@@ -1,3 +1,5 @@
+// See errors.hpp. The tables from the ABI's last errors; dll/last_error.cpp is where ours come from. Any thread; only
+// throw_error allocates. GetLastError of the linked library, hence WINTUN_LINKED.
 #define WINTUN_LINKED
 #include "session/errors.hpp"
 

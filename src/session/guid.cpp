@@ -1,3 +1,4 @@
+// See guid.hpp. Pure functions. What a name gives must never change: systems keep an interface's settings under it.
 #include "session/guid.hpp"
 
 #include <algorithm>

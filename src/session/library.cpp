@@ -1,3 +1,5 @@
+// See library.hpp. Two ways to fill the table: by the linker, and by name from a file. Cold; any thread. The last
+// error of the linked library is GetLastError of wintun.h, hence WINTUN_LINKED; a loaded one brings its own.
 #define WINTUN_LINKED
 #include "session/library.hpp"
 

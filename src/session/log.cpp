@@ -1,3 +1,5 @@
+// See log.hpp. Lines come from any thread, ours and the libraries'; the logger is copied out under a lock and called
+// without it. A thread inside a LogScope keeps its lines there. Libraries know this file as one C callback.
 #include "session/log.hpp"
 
 #include <algorithm>

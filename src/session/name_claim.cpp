@@ -1,3 +1,4 @@
+// See name_claim.hpp. One table of the process; any thread. A claim is made before the adapter and released after it.
 #include "session/name_claim.hpp"
 
 #include <cerrno>

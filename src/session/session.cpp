@@ -1,3 +1,6 @@
+// See session.hpp. A packet's path is one gate, one call through the library's table, and relaxed counters; nothing
+// here allocates or logs. What is lent is counted in the gate and given back without it, since a release must work
+// after the end. Neighbours: waiters.hpp for who sleeps, errors.hpp for what the library's refusals mean.
 #include "session/session.hpp"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// See text.hpp. Pure functions. Strict on the way in, where a program gives a name; lenient on the way out, where a
+// library says a line.
 #include "session/text.hpp"
 
 #include <cstdint>

@@ -1,3 +1,5 @@
+// See waiters.hpp. The lock is held for counting and for setting an event, never while anybody sleeps. An epoch's
+// event is reset by the last of its waiters, since all of them must have seen it.
 #include "session/waiters.hpp"
 
 #include <algorithm>

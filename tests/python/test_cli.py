@@ -186,7 +186,7 @@ def test_doctor_finds_a_machine_that_runs_these_tests_well() -> None:
 def test_doctor_tells_an_ordinary_user_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     # Imported first, so that it works where the checkout is not readable for everybody.
     code = (
-        "import os, runpy, sys; import wintun._cli, wintun._cli_doctor as doctor; "
+        "import os, sys; import wintun._cli, wintun._cli_doctor; wintun._cli.build_parser(); "
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); "
         "sys.exit(wintun._cli.main(['doctor', '--json']))"
     )

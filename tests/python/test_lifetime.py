@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import time
 import warnings
 import weakref
 
@@ -41,7 +42,10 @@ def check_for_leaks(cycle, count, warm_up, bytes_a_cycle=1000):
         cycle()
     gc.collect()
     assert descriptors() <= before[0]
-    assert threads() <= before[1]
+    deadline = time.monotonic() + 60
+    while threads() > before[1]:  # one that is done with its work is still listed for a moment
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
     assert resident() - before[2] < max(count * bytes_a_cycle, 1_000_000)
 
 
@@ -255,7 +259,6 @@ print("end")
 
 def test_a_killed_process_leaves_no_interface():
     import socket
-    import time
 
     from children import Child
 

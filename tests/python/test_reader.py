@@ -6,6 +6,7 @@ import errno
 import os
 import queue
 import threading
+import time
 
 import pytest
 
@@ -15,6 +16,14 @@ from packets import Sender, number, numbers
 
 def threads():
     return len(os.listdir("/proc/self/task"))
+
+
+def await_threads(count):
+    """A thread that is done with its work is still listed for a moment."""
+    deadline = time.monotonic() + 60
+    while threads() > count:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def test_the_callback_gets_each_packet_in_order(tun):
@@ -65,8 +74,10 @@ def test_stop_joins_the_thread(tun):
     before = threads()
     reader = tun.start_reader(lambda packet: None)
     assert threads() == before + 1
+    assert reader.running
     reader.stop()
-    assert threads() == before
+    assert not reader.running
+    await_threads(before)
 
 
 def test_stop_from_within_the_callback_does_not_hang(tun):
@@ -89,7 +100,7 @@ def test_the_end_of_the_device_ends_the_reader(tun, end):
     reader = tun.start_reader(lambda packet: None)
     getattr(tun, end)()
     reader.stop()
-    assert threads() <= before
+    await_threads(before)
 
 
 def test_close_from_within_the_callback_does_not_hang(make_tun):

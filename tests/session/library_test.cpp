@@ -2,8 +2,10 @@
 #include "session/library.hpp"
 
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <system_error>
 
 #include "session/device.hpp"
@@ -51,9 +53,12 @@ TEST(LibraryTest, a_path_of_nothing_is_not_found) {
 }
 
 TEST(LibraryTest, a_file_that_is_no_library_is_told) {
-  const auto error = error_of_loading(__FILE__);
+  const std::string path = testing::TempDir() + "wintun-no-library-" + std::to_string(::getpid());
+  std::ofstream(path) << "a text";
+  const auto error = error_of_loading(path);
+  EXPECT_EQ(::unlink(path.c_str()), 0);
   EXPECT_NE(error.code().value(), ENOENT);
-  EXPECT_THAT(error.what(), HasSubstr(__FILE__));
+  EXPECT_THAT(error.what(), HasSubstr(path));
 }
 
 TEST(LibraryTest, what_a_library_lacks_is_named_in_one_go) {
