@@ -73,6 +73,16 @@ class Api {
 
   static void WINAPI set_logger(WINTUN_LOGGER_CALLBACK logger) noexcept { wintun::set_logger(logger); }
 
+  static HANDLE WINAPI open_adapter_device_object(WINTUN_ADAPTER_HANDLE adapter) noexcept {
+    WaitHandle object = kNoWaitHandle;  // which is INVALID_HANDLE_VALUE too
+    with_adapter("opening the device object of", adapter, &object, [&](const auto& user) {
+      const WaitHandle device = user->driver().wait_handle();
+      if (device == kNoWaitHandle) throw Failure(ERROR_NOT_SUPPORTED, "its driver has none");
+      object = duplicate_handle(device);
+    });
+    return reinterpret_cast<HANDLE>(object);
+  }
+
   static BOOL WINAPI get_statistics(WINTUN_ADAPTER_HANDLE adapter, WINTUN_STATISTICS* statistics) noexcept {
     return with_adapter("asking for the statistics of", adapter, statistics, [&](const auto& user) {
       const DriverCounters counted = user->driver().counters();

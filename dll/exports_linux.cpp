@@ -49,6 +49,9 @@ DWORD WINAPI WintunAllocateSendPackets(WINTUN_SESSION_HANDLE session, const DWOR
 void WINAPI WintunSendPackets(WINTUN_SESSION_HANDLE session, BYTE* const* packets, DWORD count) {
   Kernel::send_packets(session, packets, count);
 }
+HANDLE WINAPI WintunOpenAdapterDeviceObject(WINTUN_ADAPTER_HANDLE adapter) {
+  return Kernel::open_adapter_device_object(adapter);
+}
 BOOL WINAPI WintunGetStatistics(WINTUN_ADAPTER_HANDLE adapter, WINTUN_STATISTICS* statistics) {
   return Kernel::get_statistics(adapter, statistics);
 }

@@ -69,6 +69,8 @@ typedef union {
   } Info;
 } NET_LUID;
 
+#define INVALID_HANDLE_VALUE ((HANDLE)(intptr_t)-1)
+
 #define ERROR_SUCCESS 0u
 #define ERROR_FILE_NOT_FOUND 2u
 #define ERROR_TOO_MANY_OPEN_FILES 4u
@@ -273,6 +275,13 @@ typedef struct {
 /* FALSE with a last error: ERROR_INVALID_PARAMETER, ERROR_INVALID_HANDLE. */
 typedef BOOL(WINAPI WINTUN_GET_STATISTICS_FUNC)(WINTUN_ADAPTER_HANDLE Adapter, WINTUN_STATISTICS* Statistics);
 
+/* Of generations 0.8 to 0.13. The device itself, for a program that waits or looks at it in its own way; the caller
+ * closes it (CloseHandle; close() outside Windows, where it is a descriptor of the TUN interface that never blocks,
+ * and that keeps the interface until it is closed). Packets that are read from it never come to a session.
+ * INVALID_HANDLE_VALUE with a last error: ERROR_INVALID_PARAMETER, ERROR_INVALID_HANDLE, ERROR_TOO_MANY_OPEN_FILES,
+ * ERROR_NOT_SUPPORTED (its driver has no such object). */
+typedef HANDLE(WINAPI WINTUN_OPEN_ADAPTER_DEVICE_OBJECT_FUNC)(WINTUN_ADAPTER_HANDLE Adapter);
+
 #ifdef WINTUN_LINKED
 WINTUN_CREATE_ADAPTER_FUNC WintunCreateAdapter;
 WINTUN_OPEN_ADAPTER_FUNC WintunOpenAdapter;
@@ -293,6 +302,7 @@ WINTUN_RELEASE_RECEIVE_PACKETS_FUNC WintunReleaseReceivePackets;
 WINTUN_ALLOCATE_SEND_PACKETS_FUNC WintunAllocateSendPackets;
 WINTUN_SEND_PACKETS_FUNC WintunSendPackets;
 WINTUN_GET_STATISTICS_FUNC WintunGetStatistics;
+WINTUN_OPEN_ADAPTER_DEVICE_OBJECT_FUNC WintunOpenAdapterDeviceObject;
 #endif
 
 #ifdef __cplusplus

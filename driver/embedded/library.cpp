@@ -32,6 +32,7 @@ class EmbeddedLibrary : public Library {
     functions_.allocate_send_packets = Functions::allocate_send_packets;
     functions_.send_packets = Functions::send_packets;
     functions_.get_statistics = Functions::get_statistics;
+    functions_.open_adapter_device_object = Functions::open_adapter_device_object;
     attach_logger(functions_);
   }
 };

@@ -29,6 +29,9 @@ class Event {
   WaitHandle handle_;
 };
 
+// Another handle of the same object, which its receiver closes; throws std::system_error.
+[[nodiscard]] WaitHandle duplicate_handle(WaitHandle handle);
+
 enum class WaitStatus { signalled, timed_out, interrupted, failed };
 using Deadline = std::optional<std::chrono::steady_clock::time_point>;  // none: without end
 

@@ -1,5 +1,6 @@
 // Events and waiting on Linux: an eventfd, and ppoll over descriptors. Any thread; setting never blocks.
 // The neighbour with the contract is event.hpp.
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -28,6 +29,13 @@ timespec time_until(std::chrono::steady_clock::time_point deadline) {
 }
 
 }  // namespace
+
+WaitHandle duplicate_handle(WaitHandle handle) {
+  // Never 0, which would be a null handle.
+  const int other = ::fcntl(static_cast<int>(handle), F_DUPFD_CLOEXEC, 1);
+  if (other < 0) throw std::system_error(errno, std::system_category(), "duplicating a descriptor");
+  return other;
+}
 
 Event::Event() : handle_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (handle_ < 0) throw std::system_error(errno, std::system_category(), "making an event (eventfd)");

@@ -235,6 +235,19 @@ void Device::cancel_read() { session_.cancel_read(); }
 
 WaitHandle Device::wait_handle() const { return session_.wait_handle(); }
 
+WaitHandle Device::open_device_object() const {
+  const std::string doing = "open the device object of " + quoted(options_.name);
+  const GateUser inside(adapter_gate_);
+  if (!inside) throw_error(EBADF, {.doing = doing, .cause = "it is closed"});
+  const auto open = library_->functions().open_adapter_device_object;
+  if (open == nullptr) throw_error(ENOTSUP, {.doing = doing, .cause = "its library has no function for it"});
+  const auto object = reinterpret_cast<WaitHandle>(open(adapter_));
+  if (object != kNoWaitHandle) return object;
+  const std::uint32_t error = last_error(library_->functions());
+  const auto [cause, remedy] = explain_adapter(error);
+  throw_error(errno_of(error), {.doing = doing, .cause = cause, .remedy = remedy});
+}
+
 Statistics Device::driver_statistics() const {
   const GateUser inside(adapter_gate_);
   WINTUN_STATISTICS driver{};

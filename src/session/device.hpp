@@ -73,6 +73,9 @@ class Device {
   [[nodiscard]] IoStatus write_many(std::span<const std::span<const std::uint8_t>> packets, std::size_t& written);
   [[nodiscard]] IoStatus wait(const Deadline& deadline);
   void cancel_read();
+  // The driver's own object (the descriptor of the TUN), for a program that waits in its own way. The caller closes
+  // it, and until then the interface stays. ENOTSUP where the library or the driver has none, EBADF after close().
+  WaitHandle open_device_object() const;
   WaitHandle wait_handle() const;  // readable while a packet can be read; kNoWaitHandle when not up
   Statistics statistics() const;   // goes on counting over down() and up()
 

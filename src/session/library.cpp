@@ -37,6 +37,7 @@ class LinkedLibrary : public Library {
     functions_.allocate_send_packets = WintunAllocateSendPackets;
     functions_.send_packets = WintunSendPackets;
     functions_.get_statistics = WintunGetStatistics;
+    functions_.open_adapter_device_object = WintunOpenAdapterDeviceObject;
     attach_logger(functions_);
   }
 };
@@ -67,6 +68,7 @@ class LoadedLibrary : public Library {
     }
     find_batches();
     find("WintunGetStatistics", functions_.get_statistics);
+    find("WintunOpenAdapterDeviceObject", functions_.open_adapter_device_object);
     find("RingtunGetLastError", functions_.get_last_error);
   }
 

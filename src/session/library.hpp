@@ -33,6 +33,8 @@ struct Functions {
   WINTUN_GET_STATISTICS_FUNC* get_statistics;
   // Outside Windows a library that was loaded keeps the last error itself. Null: GetLastError of this program.
   DWORD(WINAPI* get_last_error)(void);
+  // Of generations 0.8 to 0.13, and ours.
+  WINTUN_OPEN_ADAPTER_DEVICE_OBJECT_FUNC* open_adapter_device_object;
 };
 
 class Library {

@@ -1,6 +1,9 @@
 // Adapters by the exported functions on the kernel's TUN: names, limits, several handles, what each refusal says.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <net/if.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include "log_lines.hpp"
 #include "tunnel.hpp"
@@ -249,6 +252,33 @@ TEST(AdapterTest, every_descriptor_closes_on_exec) {
       EXPECT_TRUE((flags & FD_CLOEXEC) != 0) << fd;
     }
     EXPECT_EQ(made, 3) << "the interface, the ring's event, and the two as one";
+  });
+}
+
+TEST(AdapterTest, the_device_object_is_a_descriptor_that_the_caller_owns) {
+  in_own_network([] {
+    Tunnel tunnel;
+    KernelSocket kernel(tunnel.index);
+    const HANDLE object = WintunOpenAdapterDeviceObject(tunnel.adapter);
+    ASSERT_NE(object, INVALID_HANDLE_VALUE) << GetLastError();
+    const int descriptor = static_cast<int>(reinterpret_cast<std::intptr_t>(object));
+    EXPECT_FALSE(is_readable(object, 0));
+    kernel.send(100);
+    EXPECT_TRUE(is_readable(object, 10000));
+    EXPECT_EQ(tunnel.read().size(), 128u);
+    EXPECT_FALSE(is_readable(object, 0));
+    pollfd writable{descriptor, POLLOUT, 0};
+    EXPECT_EQ(poll(&writable, 1, 0), 1);
+    EXPECT_EQ(fcntl(descriptor, F_GETFD), FD_CLOEXEC);
+    tunnel.end();
+    tunnel.close();
+    EXPECT_EQ(close(descriptor), 0) << "it was not the caller's";
+
+    EXPECT_EQ(WintunOpenAdapterDeviceObject(nullptr), INVALID_HANDLE_VALUE);
+    EXPECT_EQ(GetLastError(), ERROR_INVALID_PARAMETER);
+    EXPECT_EQ(WintunOpenAdapterDeviceObject(static_cast<WINTUN_ADAPTER_HANDLE>(bad_handle(4096 * 77))),
+              INVALID_HANDLE_VALUE);
+    EXPECT_EQ(GetLastError(), ERROR_INVALID_HANDLE);
   });
 }
 

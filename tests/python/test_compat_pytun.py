@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import inspect
 import os
 import select
@@ -51,6 +52,33 @@ def test_the_order_of_calls_that_pymobiledevice3_makes():
     tun.close()
     with pytest.raises(OSError):
         socket.if_nametoindex(tun.name)
+
+
+def test_select_finds_the_device_writable_and_readable_while_there_is_a_packet(tun):
+    descriptor = tun.fileno()
+    assert descriptor == tun.fileno()
+    assert select.select([], [tun], [], 0)[1] == [tun]
+    with Sender(PEER) as sender:
+        sender.send_numbers(3)
+        received = []
+        while len(received) < 3:
+            assert select.select([tun], [], [], 10)[0] == [tun]
+            received += numbers([information(tun.read())])
+    assert received == [0, 1, 2]
+    tun.close()
+    with pytest.raises(OSError):
+        os.fstat(descriptor)
+
+
+def test_a_forgotten_device_whose_descriptor_was_asked_for_leaves_no_interface():
+    tun = TunTapDevice()
+    name = tun.name
+    tun.fileno()
+    with pytest.warns(ResourceWarning):
+        del tun
+        gc.collect()
+    with pytest.raises(OSError):
+        socket.if_nametoindex(name)
 
 
 def test_unnamed_devices_are_numbered_and_free_their_numbers():

@@ -243,7 +243,8 @@ FakeLibrary::FakeLibrary(bool batches) {
                 batches ? allocate_send_packets : nullptr,
                 batches ? send_packets : nullptr,
                 batches ? get_statistics : nullptr,
-                get_last_error};
+                get_last_error,
+                nullptr};
 }
 
 FakeTest::FakeTest() { the_world = std::make_unique<FakeWorld>(); }

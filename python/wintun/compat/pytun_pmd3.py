@@ -5,7 +5,7 @@ The names and their behaviour are that package's; the device is ours. What diffe
 * `write` never blocks. A full ring drops the packet and counts it (`statistics`), since an error would end the
   caller's tunnel, and TCP recovers from a loss. Every error is an OSError, for the same reason.
 * `async_read` and `async_read_batch` are there on every platform and give raw IP packets. `fileno()` serves to wait,
-  as in `select`; packets are read by the methods, not from the descriptor.
+  as in `select`, to read and to write; packets are read by the methods, not from the descriptor.
 
 Any thread may call anything.
 """
@@ -18,13 +18,15 @@ import ipaddress
 import os
 import socket
 import sys
+import threading
+import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Union
 
 from wintun import TunDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Buffer, Self
 
@@ -67,6 +69,9 @@ class TunTapDevice:
         self._has_information = sys.platform != "win32" and not flags & IFF_NO_PI
         self._prefix4 = 32
         self._other_end: Union[str, None] = None
+        self._release_descriptor: Union[Callable[[], object], None] = None
+        self._descriptor = -1
+        self._descriptor_lock = threading.Lock()
         try:
             self._device = TunDevice(name) if name else _make_unnamed()
         except ValueError as error:
@@ -183,11 +188,24 @@ class TunTapDevice:
 
     def close(self) -> None:
         """Removes the interface; idempotent. Blocked readers get OSError."""
-        self._device.close()
+        with self._descriptor_lock:  # a copy that stayed open would keep the interface
+            self._device.close()
+            if self._release_descriptor is not None:
+                self._release_descriptor()
 
     def fileno(self) -> int:
-        """A descriptor that is readable while a packet can be read."""
-        return self._device.fileno()
+        """A descriptor that is readable while a packet can be read, and writable, as programs that `select` expect.
+
+        On Linux it is the system's own, open until close(): this class never leaves a packet in the ring, so what the
+        kernel has is all there is. Elsewhere it is `TunDevice.fileno()`.
+        """
+        if sys.platform == "win32":
+            return self._device.fileno()
+        with self._descriptor_lock:
+            if self._release_descriptor is None or self._device.closed:
+                self._descriptor = self._device.open_packet_descriptor()
+                self._release_descriptor = weakref.finalize(self, os.close, self._descriptor)
+            return self._descriptor
 
     def read(self, size: Union[int, None] = None) -> Union[bytes, None]:
         """Waits for a packet; None after cancel_read().

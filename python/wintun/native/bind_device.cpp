@@ -215,7 +215,16 @@ void bind_interface(DeviceClass& device) {
           "is waiting on it. OSError: ENETDOWN, EBADF.")
       .def(
           "wait_descriptor", [](const Self& self) { return wait_descriptor(*self); },
-          "A copy of fileno() which the caller owns and closes.");
+          "A copy of fileno() which the caller owns and closes.")
+      .def(
+          "open_packet_descriptor",
+          [](const Self& self) {
+            WaitHandle handle = kNoWaitHandle;
+            without_gil([&] { handle = self->device().open_device_object(); });
+            return static_cast<int>(handle);
+          },
+          "The TUN's own descriptor, which the caller owns and closes; until then the interface stays. What is read\n"
+          "from it never comes to read(). OSError: EBADF, ENOTSUP (the backend has none).");
 }
 
 }  // namespace

@@ -25,10 +25,11 @@ int main(void) {
   WINTUN_ALLOCATE_SEND_PACKETS_FUNC* allocate_many = WintunAllocateSendPackets;
   WINTUN_SEND_PACKETS_FUNC* send_many = WintunSendPackets;
   WINTUN_GET_STATISTICS_FUNC* statistics = WintunGetStatistics;
+  WINTUN_OPEN_ADAPTER_DEVICE_OBJECT_FUNC* object = WintunOpenAdapterDeviceObject;
   SetLastError(ERROR_SUCCESS);
   return create && open && close && delete_driver && luid && version && logger && start && end && event && receive &&
                  release && allocate && send && receive_many && release_many && allocate_many && send_many &&
-                 statistics
+                 statistics && object
              ? (int)GetLastError()
              : 1;
 }
