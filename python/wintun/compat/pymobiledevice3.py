@@ -37,8 +37,7 @@ class TunnelDevice(TunTapDevice):
     """
 
     def __init__(self, *, packet_limit: Optional[int] = None) -> None:
-        self._has_information = False
-        self._prefix4 = 32
+        self._begin(has_information=False)
         self._device = TunDevice(f"tun-{next(_numbers)}-of-pymobiledevice3", backend="embedded")
         try:
             if packet_limit is not None:
@@ -50,6 +49,10 @@ class TunnelDevice(TunTapDevice):
     @property
     def name(self) -> str:
         return self._device.name
+
+    def fileno(self) -> int:
+        """Readable while a packet can be read; no interface of the system's is behind it, so nothing else."""
+        return self._device.fileno()
 
     @property
     def device(self) -> TunDevice:

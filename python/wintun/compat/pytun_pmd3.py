@@ -66,16 +66,20 @@ class TunTapDevice:
         if dev != "/dev/net/tun":
             raise PytunError(errno.EINVAL, f"dev {dev!r}: the device is made by /dev/net/tun")
         # pymobiledevice3 takes the Windows format, without packet information, and a name only there.
-        self._has_information = sys.platform != "win32" and not flags & IFF_NO_PI
+        self._begin(has_information=sys.platform != "win32" and not flags & IFF_NO_PI)
+        try:
+            self._device = TunDevice(name) if name else _make_unnamed()
+        except ValueError as error:
+            raise PytunError(errno.EINVAL, str(error)) from error
+
+    def _begin(self, has_information: bool) -> None:
+        """All that a device has but the device itself; for subclasses that make another."""
+        self._has_information = has_information
         self._prefix4 = 32
         self._other_end: Union[str, None] = None
         self._release_descriptor: Union[Callable[[], object], None] = None
         self._descriptor = -1
         self._descriptor_lock = threading.Lock()
-        try:
-            self._device = TunDevice(name) if name else _make_unnamed()
-        except ValueError as error:
-            raise PytunError(errno.EINVAL, str(error)) from error
 
     @property
     def name(self) -> str:
