@@ -66,6 +66,8 @@ Explanation explain_adapter(std::uint32_t error) {
       return {"this process has too many open descriptors", "close some, or raise the limit (ulimit -n)"};
     case ERROR_INVALID_PARAMETER:
       return {"the library does not take this name", "choose another name"};
+    case ERROR_NOT_SUPPORTED:
+      return {"its driver has nothing of the kind", ""};
     default:
       return {"the library's error is " + std::to_string(error), ""};
   }

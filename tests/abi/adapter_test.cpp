@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "log_lines.hpp"
@@ -279,6 +280,53 @@ TEST(AdapterTest, the_device_object_is_a_descriptor_that_the_caller_owns) {
     EXPECT_EQ(WintunOpenAdapterDeviceObject(static_cast<WINTUN_ADAPTER_HANDLE>(bad_handle(4096 * 77))),
               INVALID_HANDLE_VALUE);
     EXPECT_EQ(GetLastError(), ERROR_INVALID_HANDLE);
+  });
+}
+
+TEST(AdapterTest, a_closed_adapter_has_no_device_object) {
+  in_own_network([] {
+    const auto adapter = WintunCreateAdapter(L"Demo", L"test", nullptr);
+    ASSERT_NE(adapter, nullptr);
+    WintunCloseAdapter(adapter);
+    EXPECT_EQ(WintunOpenAdapterDeviceObject(adapter), INVALID_HANDLE_VALUE);
+    EXPECT_EQ(GetLastError(), ERROR_INVALID_HANDLE);
+  });
+}
+
+TEST(AdapterTest, a_device_object_needs_no_session_and_each_is_another_descriptor) {
+  in_own_network([] {
+    const auto adapter = WintunCreateAdapter(L"Demo", L"test", nullptr);
+    ASSERT_NE(adapter, nullptr);
+    const HANDLE first = WintunOpenAdapterDeviceObject(adapter);
+    const HANDLE second = WintunOpenAdapterDeviceObject(adapter);
+    ASSERT_NE(first, INVALID_HANDLE_VALUE);
+    ASSERT_NE(second, INVALID_HANDLE_VALUE);
+    EXPECT_NE(first, second);
+    EXPECT_EQ(close(static_cast<int>(reinterpret_cast<std::intptr_t>(first))), 0);
+    EXPECT_NE(fcntl(static_cast<int>(reinterpret_cast<std::intptr_t>(second)), F_GETFD), -1);
+    EXPECT_EQ(close(static_cast<int>(reinterpret_cast<std::intptr_t>(second))), 0);
+    WintunCloseAdapter(adapter);
+  });
+}
+
+TEST(AdapterTest, a_device_object_beyond_the_limit_of_descriptors_is_too_many_open_files) {
+  in_own_network([] {
+    const auto adapter = WintunCreateAdapter(L"Demo", L"test", nullptr);
+    ASSERT_NE(adapter, nullptr);
+    rlimit before{};
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const int next = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    ASSERT_GE(next, 0);
+    close(next);
+    rlimit none = before;
+    none.rlim_cur = static_cast<rlim_t>(next);  // the lowest free one is beyond it
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    const HANDLE object = WintunOpenAdapterDeviceObject(adapter);
+    const DWORD code = GetLastError();
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    EXPECT_EQ(object, INVALID_HANDLE_VALUE);
+    EXPECT_EQ(code, ERROR_TOO_MANY_OPEN_FILES);
+    WintunCloseAdapter(adapter);
   });
 }
 

@@ -92,6 +92,12 @@ TEST(FakeDriverTest, a_missing_driver_has_no_version) {
   EXPECT_EQ(last_error(), ERROR_FILE_NOT_FOUND);
 }
 
+TEST(FakeDriverTest, a_driver_without_a_descriptor_has_no_device_object) {
+  Pushed abi;
+  EXPECT_EQ(PushAbi::open_adapter_device_object(abi.adapter), INVALID_HANDLE_VALUE);
+  EXPECT_EQ(last_error(), ERROR_NOT_SUPPORTED);
+}
+
 TEST(FakeDriverTest, a_packet_is_pumped_only_when_one_is_wanted) {
   Pulled abi;
   for (std::uint8_t i = 1; i <= 3; ++i) network_sends(Bytes(i, i));

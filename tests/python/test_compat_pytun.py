@@ -70,6 +70,41 @@ def test_select_finds_the_device_writable_and_readable_while_there_is_a_packet(t
         os.fstat(descriptor)
 
 
+def test_the_device_is_not_readable_any_more_when_its_packet_was_read(tun):
+    tun_has_packet(tun)
+    while tun_readable(tun):  # the system sends some of its own
+        tun.read(2000)
+    assert select.select([], [tun], [], 0)[1] == [tun]
+
+
+def test_the_descriptor_is_there_before_up_and_writable_from_then_on():
+    with TunTapDevice() as tun:
+        descriptor = tun.fileno()  # not writable yet: the system takes no packet of an interface that is down
+        tun.addr = HOST
+        tun.up()
+        assert tun.fileno() == descriptor
+        assert select.select([], [tun], [], 0)[1] == [tun]
+        tun.down()
+        assert select.select([], [tun], [], 0)[1] == [tun]
+        assert tun.fileno() == descriptor
+
+
+def test_a_hundred_devices_that_were_selected_leak_no_descriptor():
+    kept = []  # so that it is close() that frees, and not the end of the object
+
+    def one():
+        with TunTapDevice() as tun:
+            kept.append(tun)
+            tun.up()
+            assert select.select([], [tun], [], 0)[1] == [tun]
+
+    one()  # the first one of a process opens what the process keeps
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(100):
+        one()
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
 def test_a_forgotten_device_whose_descriptor_was_asked_for_leaves_no_interface():
     tun = TunTapDevice()
     name = tun.name

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import queue
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -92,6 +94,23 @@ def test_stop_from_within_the_callback_does_not_hang(tun):
         sender.send_numbers(1)
     assert done.wait(60)
     reader.stop()
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_stopped_reader_lets_go_of_a_callback_that_refers_to_its_holder(tun, batch):
+    class Holder:
+        def __init__(self):
+            self.reader = tun.start_reader(self.callback, batch=batch)
+
+        def callback(self, packet):
+            pass
+
+    holder = Holder()
+    held = weakref.ref(holder)
+    holder.reader.stop()
+    del holder
+    gc.collect()
+    assert held() is None
 
 
 @pytest.mark.parametrize("end", ["close", "down"])

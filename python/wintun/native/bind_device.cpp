@@ -24,29 +24,6 @@ namespace {
 // Family (4 or 6), the address's bytes in network order, prefix bits.
 using Address = std::tuple<int, py::bytes, int>;
 
-[[noreturn]] void rethrow_with_advice(const std::system_error& error) {
-  std::string advice;
-  switch (error.code().value()) {
-    case EPERM:
-    case EACCES:
-      advice =
-          "a TUN device needs root or CAP_NET_ADMIN: run it with sudo, or in a namespace of your own "
-          "(`unshare --map-root-user --net`), or use backend='embedded', which needs no rights";
-      break;
-    case ENOENT:
-    case ENODEV:
-    case ENXIO:
-      advice = "load the kernel's TUN driver (`modprobe tun`), or give the container /dev/net/tun";
-      break;
-    default:
-      throw error;
-  }
-  // what() ends with the code's own text already; the exception made here adds it once more after the advice.
-  std::string text = error.what();
-  if (const auto end = text.rfind(": " + error.code().message()); end != std::string::npos) text.resize(end);
-  throw std::system_error(error.code(), text.find(advice) == std::string::npos ? text + " (" + advice + ")" : text);
-}
-
 std::shared_ptr<NativeDevice> make(std::string name, std::string tunnel_type, std::uint32_t ring_capacity,
                                    const std::optional<std::string>& guid, bool embedded) {
   DeviceOptions options;
@@ -60,13 +37,7 @@ std::shared_ptr<NativeDevice> make(std::string name, std::string tunnel_type, st
     std::copy(guid->begin(), guid->end(), options.guid->begin());
   }
   std::shared_ptr<NativeDevice> device;
-  without_gil([&] {
-    try {
-      device = std::make_shared<NativeDevice>(std::move(options));
-    } catch (const std::system_error& error) {
-      rethrow_with_advice(error);
-    }
-  });
+  without_gil([&] { device = std::make_shared<NativeDevice>(std::move(options)); });
   return device;
 }
 
