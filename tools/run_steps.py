@@ -20,6 +20,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "build" / "logs"
@@ -137,6 +138,11 @@ def _end_family(process: subprocess.Popen[bytes]) -> None:
             process.wait(5)
         except subprocess.TimeoutExpired:
             continue
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    # As an exception, so that a running step's processes are ended too.
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def say(text: str) -> None:
@@ -408,6 +414,7 @@ def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     # A shell's background jobs ignore Ctrl-C, and so would all programs here, those too whose tests press it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _stop)
     # Debian's tools come first: another toolchain in PATH must not decide. The cache is shared between checkouts.
     os.environ["PATH"] = f"/usr/bin:/bin:/usr/sbin:/sbin:{os.environ['PATH']}"
     os.environ.setdefault("CCACHE_BASEDIR", str(ROOT))
