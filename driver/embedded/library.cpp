@@ -13,6 +13,7 @@ class EmbeddedLibrary : public Library {
 
  public:
   EmbeddedLibrary() {
+    has_interfaces_ = false;
     functions_.create_adapter = Functions::create_adapter;
     functions_.open_adapter = Functions::open_adapter;
     functions_.close_adapter = Functions::close_adapter;

@@ -12,7 +12,6 @@
 #include <system_error>
 
 #include "driver/linux/interface_name.hpp"
-#include "platform/interface.hpp"
 
 namespace wintun {
 namespace {
@@ -75,6 +74,12 @@ int open_interface(const std::string& asked, bool exclusive) {
   return descriptor;
 }
 
+ifreq attached(int descriptor, const std::string& asked) {
+  ifreq request{};
+  if (::ioctl(descriptor, TUNGETIFF, &request) != 0) fail(errno, "cannot open", asked);
+  return request;
+}
+
 }  // namespace
 
 TunHost::~TunHost() { (void)::close(descriptor_); }
@@ -106,15 +111,14 @@ std::uint32_t TunHost::drain() {
 }
 
 LinuxDevice::LinuxDevice(const std::string& name, bool exclusive)
-    : host_(open_interface(name, exclusive)), to_user_(host_, state_), to_network_(host_, state_) {
-  ifreq request{};
-  if (::ioctl(host_.descriptor(), TUNGETIFF, &request) != 0) fail(errno, "cannot open", name);
-  persistent_ = (request.ifr_flags & IFF_PERSIST) != 0;
-  name_ = request.ifr_name;
-  const Interface interface = Interface::find(name_);
-  index_ = interface.index();
-  interface.set_transmit_queue(kTransmitQueue);
-  kernel_drops_before_ = interface.transmit_drops();
+    : host_(open_interface(name, exclusive)),
+      to_user_(host_, state_),
+      to_network_(host_, state_),
+      name_(attached(host_.descriptor(), name).ifr_name),
+      interface_(Interface::find(name_)),
+      persistent_((attached(host_.descriptor(), name).ifr_flags & IFF_PERSIST) != 0) {
+  interface_.set_transmit_queue(kTransmitQueue);
+  kernel_drops_before_ = interface_.transmit_drops();
   set_carrier(false);
   state_.start();
 }
@@ -145,9 +149,8 @@ void LinuxDevice::connect(const Rings& rings) {
 // Carrier first: an interface that comes up with it is ready sooner.
 void LinuxDevice::bring_up() {
   set_carrier(true);
-  const Interface interface(index_);
-  interface.set_up(true);
-  interface.await_ready();
+  interface_.set_up(true);
+  interface_.await_ready();
 }
 
 void LinuxDevice::disconnect() {
@@ -201,18 +204,17 @@ void LinuxDevice::set_carrier(bool on) {
   // Before Linux 5.0: then the administrative state must do. connect() has set it up already.
   if (!on && errno == EINVAL) {
     try {
-      Interface(index_).set_up(false);
+      interface_.set_up(false);
     } catch (const std::system_error&) {  // it is gone, or not ours any more: there is no link to take down
     }
   }
 }
 
-// From another namespace, or with no descriptor left, the last figure stands.
+// Of an interface that was removed, or moved to another namespace, the last figure stands.
 void LinuxDevice::count_kernel_drops() const {
   try {
-    const Interface interface(index_);
-    if (interface.name() != interface_name()) return;
-    kernel_drops_.store(interface.transmit_drops() - kernel_drops_before_, std::memory_order_relaxed);
+    if (interface_.name() != interface_name()) return;
+    kernel_drops_.store(interface_.transmit_drops() - kernel_drops_before_, std::memory_order_relaxed);
   } catch (const std::system_error&) {
   }
 }

@@ -1,9 +1,10 @@
 // A TUN interface of the Linux kernel at the other end of a session's rings: /dev/net/tun around driver/core.
 // It has no thread. Packets move in the caller's: pump_to_user() under dll's receive lock, pump_to_network() under
 // its send lock; both at once are fine, and so is disconnect() against either. counters(), names and the wait handle
-// may be asked from any thread. The interface goes with the object, or with the process if it is killed; one that
-// somebody made persistent stays.
-// Neighbours: dll/driver.hpp (the contract), driver/core (states and rings), src/platform/interface (netlink).
+// may be asked from any thread. The network namespace is that of the thread that makes the object; those of the
+// others do not matter. The interface goes with the object, or with the process if it is killed; one that somebody
+// made persistent stays. Neighbours: dll/driver.hpp (the contract), driver/core (states and rings),
+// src/platform/interface (netlink).
 #pragma once
 
 #include <atomic>
@@ -15,6 +16,7 @@
 #include "driver/core/to_network.hpp"
 #include "driver/core/to_user.hpp"
 #include "lock.hpp"
+#include "platform/interface.hpp"
 
 namespace wintun {
 
@@ -59,7 +61,7 @@ class LinuxDevice {
   // Whether this kernel offers TUN interfaces at all.
   static bool is_present();
 
-  std::uint32_t interface_index() const { return index_; }
+  std::uint32_t interface_index() const { return interface_.index(); }
   std::string interface_name() const;  // as it is called now: it may have been renamed
   bool is_persistent() const { return persistent_; }
 
@@ -85,9 +87,9 @@ class LinuxDevice {
   State<TunHost> state_;
   ToUserReader<TunHost> to_user_;
   ToNetworkWriter<TunHost> to_network_;
-  std::string name_;
-  std::uint32_t index_ = 0;
-  bool persistent_ = false;
+  const std::string name_;     // as it was at the beginning
+  const Interface interface_;  // made where the TUN was, in its network namespace
+  const bool persistent_;
   Event* to_user_moved_ = nullptr;                      // of the session, while connected
   std::uint64_t kernel_drops_before_ = 0;               // of a persistent interface, before it was ours
   mutable std::atomic<std::uint64_t> kernel_drops_{0};  // the last that could be read

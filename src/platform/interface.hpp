@@ -1,11 +1,14 @@
 // A network interface of the operating system: addresses, MTU, link state, index and name.
-// Linux: rtnetlink through libmnl (linux/rtnetlink.h, linux/if_link.h). Each call opens its own socket in the
-// caller's current network namespace; cold paths, any thread. Errors are std::system_error with the platform's code
-// and a text that names the operation and the interface.
+// Linux: rtnetlink through libmnl (linux/rtnetlink.h, linux/if_link.h). An Interface has a socket from its making on,
+// which copies share: it acts in the network namespace that its maker's thread was in, from whichever thread, and
+// costs one descriptor until the last copy goes. Cold paths, any thread; a forked child acts where it is in the same
+// namespace, and is answered ENODEV elsewhere. Errors are std::system_error with the platform's code and a text that
+// names the operation and the interface.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,9 +21,12 @@ struct IpAddress {
   bool operator==(const IpAddress&) const = default;
 };
 
+class Netlink;  // netlink_linux.hpp
+
 class Interface {
  public:
-  explicit Interface(std::uint32_t index) : index_(index) {}
+  // Whether there is one of this index is asked by what follows. EMFILE and the like: no socket.
+  explicit Interface(std::uint32_t index);
   static Interface find(const std::string& name);  // ENODEV when there is none
 
   std::uint32_t index() const { return index_; }
@@ -46,7 +52,10 @@ class Interface {
   void remove_address(const IpAddress& address) const;  // EADDRNOTAVAIL when it is not there
 
  private:
+  Interface(std::uint32_t index, std::shared_ptr<Netlink> netlink);
+
   std::uint32_t index_;
+  std::shared_ptr<Netlink> netlink_;
 };
 
 }  // namespace wintun

@@ -1,10 +1,9 @@
-// rtnetlink through libmnl: what interface.hpp says, on Linux. One socket a call, opened in the namespace that the
-// calling thread is in, so a device follows its thread's namespace and no socket outlives its use.
-// A reply counts only with our port, our sequence number and whole attributes of the expected size.
+// rtnetlink: what interface.hpp says, on Linux. Each Interface speaks through the socket that it was made with
+// (netlink_linux.hpp), in the network namespace of its making; so nothing here asks the calling thread's namespace.
+// A reply counts only with whole attributes of the expected size. Any thread.
 #include "platform/interface.hpp"
 
 #include <arpa/inet.h>
-#include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
@@ -17,12 +16,13 @@
 #include <optional>
 #include <system_error>
 #include <thread>
+#include <utility>
+
+#include "platform/netlink_linux.hpp"
 
 namespace wintun {
 namespace {
 
-constexpr std::size_t kReplyBytes = 32768;  // the kernel's largest part of a dump
-constexpr std::size_t kRequestBytes = 256;
 constexpr std::uint32_t kSkipStatistics = 1U << 3;  // RTEXT_FILTER_SKIP_STATS
 constexpr std::uint16_t kAddressProtocol = 11;      // IFA_PROTO, since Linux 5.18
 constexpr std::uint8_t kMadeByKernelLinkLocal = 3;  // IFAPROT_KERNEL_LL
@@ -30,101 +30,12 @@ constexpr int kReadyAttempts = 2000;
 constexpr std::chrono::milliseconds kReadyPause{1};
 constexpr int kDumpAttempts = 16;  // a dump is repeated when the table changed meanwhile
 
-std::string describe(std::uint32_t index) {
-  std::array<char, IF_NAMESIZE> name{};
-  const std::string number = "interface " + std::to_string(index);
-  return if_indextoname(index, name.data()) == nullptr ? number : number + " (" + name.data() + ")";
-}
-
 [[noreturn]] void fail(int error, const std::string& operation, const std::string& object) {
   throw std::system_error(error, std::generic_category(), "cannot " + operation + " " + object);
 }
 
-class Request {
- public:
-  Request(std::uint16_t type, std::uint16_t flags) : header_(mnl_nlmsg_put_header(buffer_)) {
-    header_->nlmsg_type = type;
-    header_->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
-    header_->nlmsg_seq = 1;
-  }
-
-  template <class Body>
-  Body& body() {
-    return *static_cast<Body*>(mnl_nlmsg_put_extra_header(header_, sizeof(Body)));
-  }
-
-  void put(std::uint16_t type, const void* data, std::size_t size) { mnl_attr_put(header_, type, size, data); }
-  void put_number(std::uint16_t type, std::uint32_t value) { mnl_attr_put_u32(header_, type, value); }
-  nlmsghdr* header() { return header_; }
-
- private:
-  alignas(nlmsghdr) std::uint8_t buffer_[kRequestBytes]{};
-  nlmsghdr* header_;
-};
-
-class Socket {
- public:
-  Socket() : socket_(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC)) {
-    if (socket_ == nullptr || mnl_socket_bind(socket_, 0, MNL_SOCKET_AUTOPID) < 0) {
-      error_ = errno;
-      return;
-    }
-    int on = 1;
-    // Older kernels refuse it; they dump more than was asked for, which the readers below leave out.
-    (void)mnl_socket_setsockopt(socket_, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
-  }
-  ~Socket() {
-    if (socket_ != nullptr) (void)mnl_socket_close(socket_);
-  }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-
-  // 0, or the error of the system or of the kernel's answer.
-  template <class OnMessage>
-  int talk(Request& request, OnMessage& on_message) {
-    if (error_ != 0) return error_;
-    while (mnl_socket_sendto(socket_, request.header(), request.header()->nlmsg_len) < 0) {
-      if (errno != EINTR) return errno;
-    }
-    const auto callback = [](const nlmsghdr* message, void* context) -> int {
-      (*static_cast<OnMessage*>(context))(message);
-      return MNL_CB_OK;
-    };
-    alignas(nlmsghdr) std::uint8_t reply[kReplyBytes];
-    for (;;) {
-      const ssize_t size = mnl_socket_recvfrom(socket_, reply, sizeof(reply));
-      if (size < 0 && errno == EINTR) continue;
-      if (size < 0) return errno;
-      const int result = mnl_cb_run(reply, static_cast<std::size_t>(size), request.header()->nlmsg_seq,
-                                    mnl_socket_get_portid(socket_), callback, &on_message);
-      if (result < 0) return errno;
-      if (result == MNL_CB_STOP) return 0;
-      // A single object comes without an end mark, and with NLM_F_ACK the end mark follows; both ask for the mark.
-    }
-  }
-
- private:
-  mnl_socket* socket_;
-  int error_ = 0;
-};
-
-template <class OnAttribute>
-void for_each_attribute(const nlmsghdr* message, unsigned body_bytes, OnAttribute on_attribute) {
-  const auto callback = [](const nlattr* attribute, void* context) -> int {
-    (*static_cast<OnAttribute*>(context))(attribute);
-    return MNL_CB_OK;
-  };
-  (void)mnl_attr_parse(message, body_bytes, callback, &on_attribute);
-}
-
-template <class OnMessage>
-int ask(Request& request, OnMessage on_message) {
-  Socket socket;
-  return socket.talk(request, on_message);
-}
-
-int order(Request& request) {
-  return ask(request, [](const nlmsghdr*) {});
+int order(Netlink& netlink, Request& request) {
+  return netlink.talk(request, [](const nlmsghdr*) {});
 }
 
 struct Link {
@@ -162,23 +73,35 @@ void read_link(const nlmsghdr* message, std::optional<Link>& link) {
   });
 }
 
-// By index, or by name when that is given.
-Link get_link(std::uint32_t index, const std::string& name, bool statistics, const std::string& operation) {
-  const std::string object = name.empty() ? describe(index) : "interface '" + name + "'";
-  if (name.empty() ? index == 0 : name.size() >= IF_NAMESIZE) fail(ENODEV, operation, object);
+// By index, or by name when that is given. 0, or the error.
+int ask_for_link(Netlink& netlink, std::uint32_t index, const std::string& name, bool statistics,
+                 std::optional<Link>& link) {
+  if (name.empty() ? index == 0 : name.size() >= IF_NAMESIZE) return ENODEV;
   Request request(RTM_GETLINK, NLM_F_ACK);
   request.body<ifinfomsg>().ifi_index = static_cast<int>(index);
   if (!name.empty()) request.put(IFLA_IFNAME, name.c_str(), name.size() + 1);
   if (!statistics) request.put_number(IFLA_EXT_MASK, kSkipStatistics);
+  const int error = netlink.talk(request, [&](const nlmsghdr* message) { read_link(message, link); });
+  if (error != 0) return error;
+  return !link || (index != 0 && link->index != index) ? EPROTO : 0;
+}
+
+std::string describe(Netlink& netlink, std::uint32_t index) {
+  const std::string number = "interface " + std::to_string(index);
   std::optional<Link> link;
-  const int error = ask(request, [&](const nlmsghdr* message) { read_link(message, link); });
-  if (error != 0) fail(error, operation, object);
-  if (!link || (index != 0 && link->index != index)) fail(EPROTO, operation, object);
+  return ask_for_link(netlink, index, "", false, link) == 0 ? number + " (" + link->name + ")" : number;
+}
+
+Link get_link(Netlink& netlink, std::uint32_t index, bool statistics, const std::string& operation) {
+  std::optional<Link> link;
+  const int error = ask_for_link(netlink, index, "", statistics, link);
+  if (error != 0) fail(error, operation, describe(netlink, index));
   return *link;
 }
 
 // A change of one number of a link, or of one flag (`change` says which).
-void set_link(std::uint32_t index, std::uint16_t attribute, std::uint32_t value, const std::string& operation) {
+void set_link(Netlink& netlink, std::uint32_t index, std::uint16_t attribute, std::uint32_t value,
+              const std::string& operation) {
   Request request(RTM_NEWLINK, NLM_F_ACK);
   auto& body = request.body<ifinfomsg>();
   body.ifi_index = static_cast<int>(index);
@@ -189,8 +112,8 @@ void set_link(std::uint32_t index, std::uint16_t attribute, std::uint32_t value,
     request.put_number(attribute, value);
   }
   // Without an index the kernel would look for a name, or make an interface.
-  const int error = index == 0 ? ENODEV : order(request);
-  if (error != 0) fail(error, operation, describe(index));
+  const int error = index == 0 ? ENODEV : order(netlink, request);
+  if (error != 0) fail(error, operation, describe(netlink, index));
 }
 
 std::string text_of(const IpAddress& address) {
@@ -229,10 +152,10 @@ std::optional<IpAddress> read_address(const nlmsghdr* message, std::uint32_t ind
   return address;
 }
 
-void change_address(std::uint32_t index, const IpAddress& address, std::uint16_t type, std::uint16_t flags,
-                    const std::string& operation, const std::string& preposition) {
+void change_address(Netlink& netlink, std::uint32_t index, const IpAddress& address, std::uint16_t type,
+                    std::uint16_t flags, const std::string& operation, const std::string& preposition) {
   if ((address.family != 4 && address.family != 6) || address.prefix > (address.family == 4 ? 32 : 128)) {
-    fail(EINVAL, operation + " of no family or prefix length " + preposition, describe(index));
+    fail(EINVAL, operation + " of no family or prefix length " + preposition, describe(netlink, index));
   }
   Request request(type, static_cast<std::uint16_t>(NLM_F_ACK | flags));
   auto& body = request.body<ifaddrmsg>();
@@ -244,13 +167,13 @@ void change_address(std::uint32_t index, const IpAddress& address, std::uint16_t
   request.put(IFA_ADDRESS, address.bytes.data(), bytes);
   // Nobody else is on the link, so there is nothing to detect; without it an address is unusable for a second.
   if (address.family == 6) request.put_number(IFA_FLAGS, IFA_F_NODAD);
-  const int error = order(request);
-  if (error != 0) fail(error, operation + " " + text_of(address) + " " + preposition, describe(index));
+  const int error = order(netlink, request);
+  if (error != 0) fail(error, operation + " " + text_of(address) + " " + preposition, describe(netlink, index));
 }
 
 // Whether a packet to this address would be taken here. The kernel makes an IPv6 address's own route from a work
 // queue.
-bool is_reached(const IpAddress& address) {
+bool is_reached(Netlink& netlink, const IpAddress& address) {
   Request request(RTM_GETROUTE, NLM_F_ACK);
   auto& body = request.body<rtmsg>();
   const std::size_t bytes = address.family == 4 ? 4 : 16;
@@ -258,7 +181,7 @@ bool is_reached(const IpAddress& address) {
   body.rtm_dst_len = static_cast<std::uint8_t>(bytes * 8);
   request.put(RTA_DST, address.bytes.data(), bytes);
   bool local = false;
-  const int error = ask(request, [&](const nlmsghdr* message) {
+  const int error = netlink.talk(request, [&](const nlmsghdr* message) {
     if (message->nlmsg_type != RTM_NEWROUTE || mnl_nlmsg_get_payload_len(message) < sizeof(rtmsg)) return;
     local = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message))->rtm_type == RTN_LOCAL;
   });
@@ -275,39 +198,56 @@ bool wait_until(const std::function<bool()>& is_true) {
 
 }  // namespace
 
-Interface Interface::find(const std::string& name) { return Interface(get_link(0, name, false, "find").index); }
-
-std::string Interface::name() const { return get_link(index_, "", false, "read the name of").name; }
-
-std::uint32_t Interface::mtu() const { return get_link(index_, "", false, "read the MTU of").mtu; }
-
-void Interface::set_mtu(std::uint32_t bytes) const {
-  set_link(index_, IFLA_MTU, bytes, "set the MTU " + std::to_string(bytes) + " of");
+Interface::Interface(std::uint32_t index) : index_(index), netlink_(std::make_shared<Netlink>()) {
+  if (const int error = netlink_->open_error(); error != 0) {
+    fail(error, "open a netlink socket for", "interface " + std::to_string(index));
+  }
 }
 
-bool Interface::is_up() const { return (get_link(index_, "", false, "read the state of").flags & IFF_UP) != 0; }
+Interface::Interface(std::uint32_t index, std::shared_ptr<Netlink> netlink)
+    : index_(index), netlink_(std::move(netlink)) {}
+
+Interface Interface::find(const std::string& name) {
+  auto netlink = std::make_shared<Netlink>();
+  std::optional<Link> link;
+  const int error = name.empty() ? ENODEV : ask_for_link(*netlink, 0, name, false, link);
+  if (error != 0) fail(error, "find", "interface '" + name + "'");
+  return Interface(link->index, std::move(netlink));
+}
+
+std::string Interface::name() const { return get_link(*netlink_, index_, false, "read the name of").name; }
+
+std::uint32_t Interface::mtu() const { return get_link(*netlink_, index_, false, "read the MTU of").mtu; }
+
+void Interface::set_mtu(std::uint32_t bytes) const {
+  set_link(*netlink_, index_, IFLA_MTU, bytes, "set the MTU " + std::to_string(bytes) + " of");
+}
+
+bool Interface::is_up() const {
+  return (get_link(*netlink_, index_, false, "read the state of").flags & IFF_UP) != 0;
+}
 
 void Interface::set_up(bool up) const {
-  set_link(index_, IFLA_UNSPEC, up ? IFF_UP : 0, up ? "bring up" : "bring down");
+  set_link(*netlink_, index_, IFLA_UNSPEC, up ? IFF_UP : 0, up ? "bring up" : "bring down");
 }
 
 bool Interface::is_running() const {
-  return (get_link(index_, "", false, "read the state of").flags & IFF_RUNNING) != 0;
+  return (get_link(*netlink_, index_, false, "read the state of").flags & IFF_RUNNING) != 0;
 }
 
 void Interface::await_ready() const {
   (void)wait_until([this] { return is_running(); });
   for (const IpAddress& address : addresses()) {
-    if (!wait_until([&] { return is_reached(address); })) return;
+    if (!wait_until([&] { return is_reached(*netlink_, address); })) return;
   }
 }
 
 void Interface::set_transmit_queue(std::uint32_t packets) const {
-  set_link(index_, IFLA_TXQLEN, packets, "set the transmit queue of");
+  set_link(*netlink_, index_, IFLA_TXQLEN, packets, "set the transmit queue of");
 }
 
 std::uint64_t Interface::transmit_drops() const {
-  return get_link(index_, "", true, "read the statistics of").transmit_drops;
+  return get_link(*netlink_, index_, true, "read the statistics of").transmit_drops;
 }
 
 std::vector<IpAddress> Interface::addresses() const {
@@ -316,21 +256,21 @@ std::vector<IpAddress> Interface::addresses() const {
     std::vector<IpAddress> found;
     Request request(RTM_GETADDR, NLM_F_DUMP);
     request.body<ifaddrmsg>().ifa_index = index_;
-    error = ask(request, [&](const nlmsghdr* message) {
+    error = netlink_->talk(request, [&](const nlmsghdr* message) {
       if (const auto address = read_address(message, index_)) found.push_back(*address);
     });
     if (error == 0) return found;
   }
-  fail(error, "read the addresses of", describe(index_));
+  fail(error, "read the addresses of", describe(*netlink_, index_));
 }
 
 void Interface::add_address(const IpAddress& address) const {
-  change_address(index_, address, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add the address", "to");
-  if (is_running()) (void)wait_until([&] { return is_reached(address); });
+  change_address(*netlink_, index_, address, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add the address", "to");
+  if (is_running()) (void)wait_until([&] { return is_reached(*netlink_, address); });
 }
 
 void Interface::remove_address(const IpAddress& address) const {
-  change_address(index_, address, RTM_DELADDR, 0, "remove the address", "from");
+  change_address(*netlink_, index_, address, RTM_DELADDR, 0, "remove the address", "from");
 }
 
 }  // namespace wintun

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
 #include "ring/layout.hpp"
@@ -101,6 +102,7 @@ Device::Device(DeviceOptions options)
   NET_LUID luid{};
   library_->functions().get_adapter_luid(adapter_, &luid);
   luid_ = luid.Value;
+  open_interface();
   adapter_gate_.open();
 }
 
@@ -134,6 +136,24 @@ WINTUN_ADAPTER_HANDLE Device::make_adapter() const {
                                 .remedy = remedy});
 }
 
+// In the thread, and so in the network namespace, in which the adapter was made.
+void Device::open_interface() {
+  if (!library_->has_interfaces()) return;
+  const LogScope lines;
+  try {
+    interface_.emplace(index());
+  } catch (const std::system_error& error) {
+    library_->functions().close_adapter(adapter_);
+    const bool too_many = error.code() == std::errc::too_many_files_open;
+    throw_error(error.code().value(), {.doing = "make the device " + quoted(options_.name),
+                                       .cause = "there is no socket for its interface's settings",
+                                       .remedy = too_many ? explain_adapter(ERROR_TOO_MANY_OPEN_FILES).remedy : ""});
+  } catch (...) {
+    library_->functions().close_adapter(adapter_);
+    throw;
+  }
+}
+
 const std::string& Device::name() const { return options_.name; }
 
 const std::string& Device::tunnel_type() const { return options_.tunnel_type; }
@@ -149,8 +169,11 @@ std::uint32_t Device::index() const {
 }
 
 Interface Device::interface() const {
-  if (closed_) throw_error(EBADF, {.doing = "use the device " + quoted(options_.name), .cause = "it is closed"});
-  return Interface(index());
+  const GateUser inside(adapter_gate_);
+  if (closed_ || !inside) {
+    throw_error(EBADF, {.doing = "use the device " + quoted(options_.name), .cause = "it is closed"});
+  }
+  return interface_ ? *interface_ : Interface(index());
 }
 
 std::uint32_t Device::ring_capacity() const { return ring_capacity_; }
@@ -198,6 +221,7 @@ void Device::close() {
   }
   (void)adapter_gate_.close();
   adapter_gate_.wait_until_empty();
+  interface_.reset();
   // With packets lent the library's session outlives its adapter: it has ended for all, and only its rings stay.
   library_->functions().close_adapter(adapter_);
   claim_.release();

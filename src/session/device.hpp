@@ -51,7 +51,9 @@ class Device {
   const Guid& guid() const;
   std::uint64_t luid() const;   // NET_LUID's value
   std::uint32_t index() const;  // the platform's interface index
-  Interface interface() const;  // std::system_error(EBADF) after close()
+  // Acts in the network namespace in which the device was made, from any thread. It keeps a descriptor open that the
+  // device has too, until both are gone. std::system_error(EBADF) after close().
+  Interface interface() const;
 
   std::uint32_t ring_capacity() const;
   void set_ring_capacity(std::uint32_t bytes);  // for the next up()
@@ -82,6 +84,7 @@ class Device {
  private:
   [[nodiscard]] IoStatus known(IoStatus status) const;  // `not_up` for good is `closed`
   WINTUN_ADAPTER_HANDLE make_adapter() const;
+  void open_interface();
   Statistics driver_statistics() const;
 
   const DeviceOptions options_;
@@ -95,6 +98,7 @@ class Device {
   mutable Gate adapter_gate_;  // around the handle: whoever asks the library about the adapter is inside
   WINTUN_ADAPTER_HANDLE adapter_ = nullptr;
   std::uint64_t luid_ = 0;
+  std::optional<Interface> interface_;  // none where the library has none; until close(), behind the gate too
   mutable std::mutex last_mutex_;
   Statistics last_statistics_;  // the driver's, as they were when the adapter was closed
   Session session_;

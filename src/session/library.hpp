@@ -48,6 +48,8 @@ class Library {
 
   const Functions& functions() const { return functions_; }
   const std::string& path() const { return path_; }  // empty for the linked one
+  // Whether its adapters are interfaces of the operating system.
+  bool has_interfaces() const { return has_interfaces_; }
 
   // The version of the loaded driver, major << 16 | minor; std::system_error (not found) without one.
   std::uint32_t driver_version() const;
@@ -56,6 +58,7 @@ class Library {
   Library() = default;
   Functions functions_{};
   std::string path_;
+  bool has_interfaces_ = true;
 };
 
 }  // namespace wintun

@@ -1,5 +1,9 @@
 // platform/interface on the real kernel, on a TUN interface in a network namespace of the test's own.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <thread>
 
 #include "tun_scene.hpp"
 
@@ -13,6 +17,18 @@ class InterfaceTest : public TunScene {
     device = std::make_unique<LinuxDevice>("Demo", true);
     interface = std::make_unique<Interface>(device->interface_index());
   }
+
+  // In a thread in a namespace of its own, with the interface there that has the index of ours.
+  void elsewhere(const std::function<void(const Interface& foreign)>& act) {
+    std::thread([&] {
+      enter_own_namespace();
+      const LinuxDevice other("Other", true);
+      const Interface foreign = Interface::find("Other");
+      ASSERT_EQ(foreign.index(), interface->index()) << "each is the first of its namespace";
+      act(foreign);
+    }).join();
+  }
+
   Program program;  // outlives the device
   std::unique_ptr<LinuxDevice> device;
   std::unique_ptr<Interface> interface;
@@ -147,11 +163,86 @@ TEST_F(InterfaceTest, drops_of_the_kernel_are_read) {
   EXPECT_GE(interface->transmit_drops(), 40u);
 }
 
-TEST_F(InterfaceTest, each_call_works_in_the_namespace_of_its_thread) {
-  const std::uint32_t index = interface->index();
-  enter_own_namespace();
-  EXPECT_EQ(failure_of([] { (void)Interface::find("Demo"); }).code, ENODEV);
-  EXPECT_NE(failure_of([&] { (void)Interface(index).mtu(); }).code, 0);
+TEST_F(InterfaceTest, it_acts_in_its_own_namespace_from_a_thread_in_another) {
+  elsewhere([this](const Interface& foreign) {
+    EXPECT_EQ(interface->name(), "Demo");
+    interface->set_mtu(1400);
+    EXPECT_EQ(interface->mtu(), 1400u);
+    interface->set_up(true);
+    EXPECT_TRUE(interface->is_up());
+    interface->set_transmit_queue(7);
+    interface->add_address(address4(1));
+    interface->add_address(address6(1));
+    EXPECT_EQ(interface->addresses().size(), 2u);
+    interface->remove_address(address6(1));
+    EXPECT_EQ(interface->addresses(), std::vector<IpAddress>{address4(1)});
+    expect_text(failure_of([&] { interface->set_mtu(1); }), "Demo");
+
+    EXPECT_EQ(foreign.name(), "Other");
+    EXPECT_EQ(foreign.mtu(), 1500u);
+    EXPECT_FALSE(foreign.is_up());
+    EXPECT_TRUE(foreign.addresses().empty());
+    EXPECT_EQ(failure_of([] { (void)Interface::find("Demo"); }).code, ENODEV);
+  });
+  EXPECT_EQ(Interface::find("Demo").mtu(), 1400u);
+}
+
+TEST_F(InterfaceTest, a_device_goes_up_and_counts_its_drops_by_a_thread_in_another_namespace) {
+  interface->add_address(address4(1));
+  elsewhere([this](const Interface& foreign) {
+    device->connect(program.rings());
+    EXPECT_TRUE(interface->is_running());
+    EXPECT_FALSE(foreign.is_up());
+  });
+  interface->set_transmit_queue(1);
+  UdpSocket socket(4);
+  for (int i = 0; i < 50; ++i) (void)socket.send(numbered(10, 1));
+  elsewhere([this](const Interface&) { EXPECT_GE(device->counters().to_user_drops, 40u); });
+}
+
+TEST_F(InterfaceTest, copies_are_asked_by_many_threads_at_once) {
+  for (std::uint8_t last = 1; last < 101; ++last) interface->add_address(address6(last));
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([copy = *interface, i] {
+      for (int round = 0; round < 100; ++round) {
+        if (i == 0) copy.set_mtu(1400);
+        EXPECT_EQ(copy.name(), "Demo");
+        EXPECT_EQ(copy.addresses().size(), 100u);
+        EXPECT_EQ(failure_of([&] { copy.set_mtu(1); }).code, EINVAL);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(interface->mtu(), 1400u);
+}
+
+TEST_F(InterfaceTest, a_forked_child_asks_beside_its_parent_and_is_refused_in_another_namespace) {
+  // In the child and here at once: with one socket each would miss answers that the other took, and wait for good.
+  const auto ask = [this] {
+    for (int i = 0; i < 500; ++i) {
+      if (interface->name() != "Demo") return 1;
+    }
+    return 0;
+  };
+  int ready[2];
+  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
+  std::thread parent([&] {
+    char byte = 0;
+    EXPECT_EQ(::read(ready[0], &byte, 1), 1);
+    EXPECT_EQ(ask(), 0);
+  });
+  const int result = in_child([&] {
+    if (::write(ready[1], "", 1) != 1 || ask() != 0) return 1;
+    enter_own_namespace();
+    const LinuxDevice other("Other", true);
+    if (other.interface_index() != interface->index()) return 2;
+    return failure_of([this] { (void)interface->name(); }).code == ENODEV ? 0 : 3;
+  });
+  (void)::close(ready[1]);
+  parent.join();
+  EXPECT_EQ(result, 0);
+  (void)::close(ready[0]);
 }
 
 }  // namespace

@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <system_error>
 
 #include "cable.hpp"
+#include "driver/embedded/library.hpp"
 #include "driver/embedded/stack.hpp"
 
 namespace wintun {
@@ -94,6 +96,17 @@ TEST(devices, addresses_and_mtu_are_given_back_as_they_were_set) {
   EXPECT_EQ(a.endpoint->mtu(), 9000U);
   EXPECT_EQ(refusal([&] { a.endpoint->set_mtu(575); }), EINVAL);
   EXPECT_EQ(refusal([&] { a.endpoint->set_mtu(65536); }), EINVAL);
+}
+
+TEST(devices, one_has_no_interface_of_the_systems_and_needs_no_descriptor_for_it) {
+  const auto descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator{});
+  };
+  Device first({.name = "first", .library = embedded_library()});  // the stack's own, once
+  const auto before = descriptors();
+  Device device({.name = "device", .library = embedded_library()});
+  EXPECT_EQ(descriptors(), before);
+  EXPECT_EQ(refusal([&] { (void)device.interface().mtu(); }), ENODEV);
 }
 
 TEST(devices, link_local_addresses_connect) {

@@ -7,10 +7,12 @@ import errno
 import ipaddress
 import socket
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import wintun
+from namespaces import enter_network_namespace
 from packets import Sender, numbers
 
 
@@ -156,6 +158,36 @@ def test_addresses_can_be_added_and_removed(make_tun):
     assert "10.2.0.1/24" not in {str(address) for address in tun.addresses}
     with pytest.raises(OSError, match=r"10\.2\.0\.1"):
         tun.remove_address("10.2.0.1/24")
+
+
+def test_settings_act_in_the_devices_own_namespace(make_tun):
+    """From a thread in another one too, where an interface of the same index is that of somebody else."""
+    tun = make_tun("Demo")
+
+    def elsewhere():
+        enter_network_namespace()
+        other = make_tun("other")
+        assert other.index == tun.index  # each is the first of its namespace
+        tun.mtu = 1400
+        tun.addr4 = "10.77.0.1/24"
+        tun.add_address("fd77::1/64")
+        tun.remove_address("fd77::1/64")
+        tun.up()
+        assert tun.interface == "Demo"
+        assert tun.mtu == 1400
+        assert list(map(str, tun.addresses)) == ["10.77.0.1/24"]
+        with pytest.raises(OSError, match="Demo"):
+            tun.add_address("10.77.0.1/24")
+        assert other.interface == "other"
+        assert other.mtu == 1500
+        assert other.addresses == []
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(elsewhere).result()
+    assert tun.mtu == 1400
+    with Sender() as sender:  # from the address, in this thread's namespace
+        sender.send_numbers(3)
+    assert numbers(tun.read_many()) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("capacity", [0x20000, 0x40000, 0x4000000])

@@ -2,7 +2,9 @@
 #include "session/device.hpp"
 
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 
+#include <filesystem>
 #include <stdexcept>
 #include <system_error>
 
@@ -14,6 +16,11 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+
+std::size_t open_descriptors() {
+  return static_cast<std::size_t>(
+      std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator{}));
+}
 
 class DeviceTest : public FakeTest {
  protected:
@@ -253,6 +260,31 @@ TEST_F(DeviceTest, a_device_that_is_down_says_so) {
   EXPECT_EQ(device.receive(packet), IoStatus::not_up);
   EXPECT_EQ(device.wait(std::nullopt), IoStatus::not_up);
   EXPECT_EQ(device.interface().index(), 77u);
+}
+
+TEST_F(DeviceTest, the_interface_costs_one_descriptor_until_close_and_the_last_copy) {
+  const std::size_t before = open_descriptors();
+  Device device(options());
+  const std::size_t with_device = open_descriptors();
+  EXPECT_LE(with_device, before + 1);
+  {
+    const Interface copy = device.interface();
+    EXPECT_EQ(open_descriptors(), with_device);
+    device.close();
+  }
+  EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST_F(DeviceTest, a_device_whose_interface_cannot_be_reached_is_not_made) {
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit none{0, limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  expect_error(std::errc::too_many_files_open, {"\"Demo\"", "interface", "ulimit"},
+               [&] { Device device(options()); });
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_EQ(world().adapters, 0);
+  Device again(options());
 }
 
 TEST_F(DeviceTest, up_is_busy_while_a_packet_of_the_last_session_is_lent) {

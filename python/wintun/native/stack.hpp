@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "native/native_device.hpp"
@@ -29,7 +30,7 @@ class Settings {
 
 class InterfaceSettings : public Settings {
  public:
-  explicit InterfaceSettings(Interface interface) : interface_(interface) {}
+  explicit InterfaceSettings(Interface interface) : interface_(std::move(interface)) {}
   std::string name() const override { return interface_.name(); }
   std::uint32_t mtu() const override { return interface_.mtu(); }
   void set_mtu(std::uint32_t bytes) const override { interface_.set_mtu(bytes); }
