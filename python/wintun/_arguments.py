@@ -9,7 +9,10 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from typing import Optional, Union
 
 IPAddress = Union[str, IPv4Address, IPv6Address, IPv4Interface, IPv6Interface]
+"""An address that a device is given: without a prefix it means /24 or /64."""
+
 IPInterface = Union[IPv4Interface, IPv6Interface]
+"""An address of a device, with its prefix."""
 
 NAME_LIMIT = 127  # characters, of the ABI
 MIN_CAPACITY, MAX_CAPACITY = 0x20000, 0x4000000  # bytes

@@ -118,14 +118,21 @@ class AsyncReading(_native.Device):
         self._async = Watches()
 
     async def async_read(self) -> Optional[bytes]:
-        """One packet, when there is one. None after cancel_read(). OSError: as read(); EBADF when it is closed.
+        """One packet, when there is one. None after `cancel_read()`.
 
         Any number of tasks and loops may read; each packet goes to one of them. Cancelling loses no packet.
+
+        Raises:
+            OSError: as `read()`; EBADF when it is closed, from whichever thread.
         """
         return await self._async_next(self.read)
 
     async def async_read_batch(self) -> list[bytes]:
-        """The packets that are there, at least one, in order. Empty after cancel_read(). OSError: as async_read()."""
+        """The packets that are there, at least one, in order; as `read_many()`. Empty after `cancel_read()`.
+
+        Raises:
+            OSError: as `async_read()`.
+        """
         return await self._async_next(self.read_many) or []
 
     async def _async_next(self, read: Callable[[], Optional[_Result]]) -> Optional[_Result]:

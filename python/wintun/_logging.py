@@ -32,12 +32,16 @@ def _log(level: int, ticks: int, text: str) -> None:
     _logger.log(_LEVELS[level], "%s", text, extra={"ticks": ticks})
 
 
-def set_logger(callback: Optional[_Logger]) -> None:
-    """Call callback(level, ticks, text) for every log line, instead of the last callback; None: for none.
+def set_logger(callback: Optional[Callable[[int, int, str], object]]) -> None:
+    """Call `callback(level, ticks, text)` for every log line, instead of the last callback; None: for none.
 
-    level: 0 information, 1 warning, 2 error. ticks: 100 ns since 1601-01-01 UTC. It is called from whichever thread
-    logs, perhaps from several at once. What it raises goes to sys.unraisablehook and stops nothing. The same lines go
-    to logging.getLogger('wintun') (INFO, WARNING, ERROR; the ticks as the record's attribute `ticks`).
+    `level` is 0 information, 1 warning, 2 error. `ticks` count 100 ns since 1601-01-01 UTC (FILETIME of Windows). It
+    is called from whichever thread logs, perhaps from several at once. What it raises goes to `sys.unraisablehook`
+    and stops nothing. The same lines go to `logging.getLogger('wintun')` (INFO, WARNING, ERROR; the ticks as the
+    record's attribute `ticks`).
+
+    Raises:
+        TypeError: the callback cannot be called.
     """
     global _callback
     if callback is not None and not callable(callback):
@@ -46,9 +50,10 @@ def set_logger(callback: Optional[_Logger]) -> None:
 
 
 def get_driver_version() -> int:
-    """The version of the running driver, major << 16 | minor.
+    """The version of the running driver, `major << 16 | minor`.
 
-    FileNotFoundError: there is no driver (Linux: no /dev/net/tun; `modprobe tun`).
+    Raises:
+        FileNotFoundError: there is no driver (Linux: no /dev/net/tun; `modprobe tun`).
     """
     return _native.get_driver_version()
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 Host = Union[str, IPv4Address, IPv6Address]
+"""An IP address to reach; a name is refused (socket.gaierror)."""
+
 _Self = TypeVar("_Self", bound="_Socket")
 
 _CHUNK = 262144  # bytes a call takes at once
@@ -74,7 +76,11 @@ class _Socket:
         self._timeout: Optional[float] = None
 
     def settimeout(self, timeout: Optional[float]) -> None:
-        """Seconds that a call may wait, then TimeoutError; None: without end; 0: BlockingIOError at once."""
+        """Seconds that a call may wait, then TimeoutError; None: without end; 0: BlockingIOError at once.
+
+        Raises:
+            ValueError: below 0, or no number.
+        """
         if timeout is not None:
             if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
                 raise TypeError(f"timeout: a number of seconds or None, not {type(timeout).__name__}")
@@ -83,9 +89,11 @@ class _Socket:
         self._timeout = timeout
 
     def gettimeout(self) -> Optional[float]:
+        """Seconds; None: without end."""
         return self._timeout
 
     def setblocking(self, blocking: bool) -> None:
+        """True: as settimeout(None). False: as settimeout(0)."""
         self.settimeout(None if blocking else 0.0)
 
     def fileno(self) -> int:
@@ -94,13 +102,16 @@ class _Socket:
         return self._native.fileno()
 
     def getsockname(self) -> Any:
+        """Its own (host, port); of IPv6 (host, port, 0, 0), as the socket module has it."""
         return python_address(self._native.local)
 
     def close(self) -> None:
+        """It can be called again, and from any thread: who waits gets OSError(EBADF)."""
         self._native.close()
 
     @property
     def closed(self) -> bool:
+        """Whether close() was called."""
         return bool(self._native.error == errno.EBADF)
 
     def _deadline(self) -> Optional[float]:
@@ -145,6 +156,7 @@ class StackSocket(_Socket):
 
     @property
     def closed(self) -> bool:
+        """Whether close() was called; files of makefile() may still be open."""
         return self._close_wanted or super().closed
 
     def _file_closed(self) -> None:
@@ -153,17 +165,29 @@ class StackSocket(_Socket):
             self._native.close()
 
     type = socket.SOCK_STREAM
+    """SOCK_STREAM."""
+
     proto = socket.IPPROTO_TCP
+    """IPPROTO_TCP."""
 
     @property
     def family(self) -> socket.AddressFamily:
+        """AF_INET or AF_INET6."""
         return socket.AF_INET if len(self._native.local[0]) == 4 else socket.AF_INET6
 
     def getpeername(self) -> Any:
+        """The peer's (host, port); of IPv6 (host, port, 0, 0)."""
         return python_address(self._native.remote)
 
     def send(self, data: Buffer, flags: int = 0) -> int:
-        """A part of the data may go; how many bytes did."""
+        """A part of the data may go; how many bytes did. Waits for room.
+
+        Raises:
+            TimeoutError: no room within the timeout.
+            BrokenPipeError: after shutdown() for writing.
+            ConnectionResetError: the peer gave the connection up.
+            OSError: ENODEV: the device was closed.
+        """
         if len(memoryview(data)) == 0:
             return 0
         deadline = self._deadline()
@@ -172,7 +196,7 @@ class StackSocket(_Socket):
         return sent
 
     def sendall(self, data: Buffer, flags: int = 0) -> None:
-        """All of it. On an exception nobody can say how much went."""
+        """All of it. On an exception nobody can say how much went. Errors as send()."""
         view = memoryview(data).cast("B")
         deadline = self._deadline()
         while view:
@@ -183,7 +207,13 @@ class StackSocket(_Socket):
                 view = view[sent:]
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """At least one byte and at most `size`; empty when the peer has finished."""
+        """At least one byte and at most `size`; empty when the peer has finished.
+
+        Raises:
+            TimeoutError: nothing within the timeout.
+            ConnectionResetError: the peer gave the connection up.
+            OSError: ENODEV: the device was closed.
+        """
         if size < 0:
             raise ValueError(f"recv: a size from 0 up, not {size}")
         deadline = self._deadline()
@@ -192,7 +222,7 @@ class StackSocket(_Socket):
         return data
 
     def recv_into(self, buffer: Buffer, size: int = 0, flags: int = 0) -> int:
-        """Into the caller's memory; how many bytes, 0 when the peer has finished."""
+        """Into the caller's memory; how many bytes, 0 when the peer has finished. Errors as recv()."""
         view = memoryview(buffer).cast("B")
         if size:
             view = view[:size]
@@ -216,7 +246,7 @@ class StackSocket(_Socket):
         self._native.abort()
 
     def setsockopt(self, level: int, option: int, value: object = None, length: object = None) -> None:
-        """TCP_NODELAY (on from the start). Others: OSError(ENOPROTOOPT)."""
+        """TCP_NODELAY, which is on from the start; for other options `OSError(ENOPROTOOPT)`."""
         if (level, option) != (socket.IPPROTO_TCP, socket.TCP_NODELAY):
             raise OSError(errno.ENOPROTOOPT, "setsockopt: the embedded stack has TCP_NODELAY only")
         self._native.set_no_delay(bool(value))
@@ -230,7 +260,7 @@ class StackSocket(_Socket):
         errors: Optional[str] = None,
         newline: Optional[str] = None,
     ) -> Any:
-        """As socket.socket.makefile."""
+        """As `socket.socket.makefile()`."""
         if not set(mode) <= {"r", "w", "b"}:
             raise ValueError(f"makefile: a mode of 'r', 'w' and 'b', not {mode!r}")
         reading, writing = "r" in mode or "w" not in mode, "w" in mode
@@ -294,6 +324,11 @@ class StackDatagramSocket(_Socket):
     _native: core.StackDatagram
 
     def getpeername(self) -> Any:
+        """The remote address that the socket was made with.
+
+        Raises:
+            OSError: ENOTCONN: it was made without one.
+        """
         remote = self._native.remote
         if remote is None:
             raise OSError(errno.ENOTCONN, "getpeername: this UDP socket was made without a remote address")
@@ -305,21 +340,34 @@ class StackDatagramSocket(_Socket):
         return self._native.drops
 
     def sendto(self, data: Buffer, address: tuple[Any, ...]) -> int:
-        """One datagram to (host, port)."""
+        """One datagram to (host, port); the number of its bytes.
+
+        Raises:
+            OSError: EMSGSIZE, ENETUNREACH, ENETDOWN.
+        """
         return self._native.send(data, native_address("sendto", address[0], address[1]))
 
     def send(self, data: Buffer) -> int:
-        """One datagram to the remote address that the socket was made with. OSError(EDESTADDRREQ) without one."""
+        """One datagram to the remote address that the socket was made with; the number of its bytes.
+
+        Raises:
+            OSError: EDESTADDRREQ: it was made without one; and as sendto().
+        """
         return self._native.send(data, None)
 
     def recvfrom(self, size: int = 65535) -> tuple[bytes, Any]:
-        """The next datagram, cut to `size`, and who sent it."""
+        """The next datagram, cut to `size` bytes, and who sent it.
+
+        Raises:
+            TimeoutError: none within the timeout.
+        """
         deadline = self._deadline()
         while (got := self._native.receive(size)) is None:
             self._wait(self._native.wait_readable, deadline, "receiving a datagram")
         return got[0], python_address(got[1])
 
     def recv(self, size: int = 65535) -> bytes:
+        """The next datagram, cut to `size` bytes."""
         return self.recvfrom(size)[0]
 
     def __repr__(self) -> str:

@@ -355,7 +355,7 @@ async def open_connection(
 
 
 class StackServer:
-    """A TCP server on an embedded device, as asyncio.start_server gives one."""
+    """A TCP server on an embedded device, as `asyncio.start_server()` gives one. It belongs to its loop's thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, native: Any, accept: Callable[[Any], None]) -> None:
         self._loop = loop
@@ -372,6 +372,7 @@ class StackServer:
         return python_address(self._native.local)[:2]
 
     def is_serving(self) -> bool:
+        """Whether it takes connections: until close(), or until its device is closed."""
         return self._serving
 
     def _ready(self, readable: bool, writable: bool) -> None:
@@ -396,9 +397,11 @@ class StackServer:
             self._closed.set_result(None)
 
     async def wait_closed(self) -> None:
+        """Until it listens no more."""
         await asyncio.shield(self._closed)
 
     async def serve_forever(self) -> None:
+        """Until it listens no more; a task that is cancelled here closes it."""
         try:
             await self.wait_closed()
         except asyncio.CancelledError:

@@ -18,7 +18,12 @@ _MEANINGS = {
 
 
 class Statistics(Mapping[str, int]):
-    """Counts of one moment, since the device was made; they go on over down() and up(). Packets, bytes, or times."""
+    """Counts of one moment, since the device was made; they go on over `down()` and `up()`.
+
+    A mapping of `received_packets`, `received_bytes`, `received_drops`, `sent_packets`, `sent_bytes`, `sent_drops`,
+    `waits` and `wakes` to numbers: of packets, of bytes, of times. "Received" is what the program read. Notebooks show
+    it as a table.
+    """
 
     __slots__ = ("_counts", "_name")
 

@@ -28,17 +28,23 @@ _NOT_EMBEDDED = (
 class TunDevice(AsyncReading):
     """A TUN device: an interface of the operating system, whose packets this program reads and writes.
 
-    name           what it is called, 1 to 127 characters; the interface gets this name if it can (Linux: 15 bytes)
-    tunnel_type    a word for people about what tunnels here, 1 to 127 characters
-    ring_capacity  bytes of packets that wait on each side; a power of two from 0x20000 to 0x4000000
-    guid           a uuid.UUID or its text; None: derived from the name
-    backend        'kernel': an interface of the operating system; 'embedded': a TCP/IP stack in this process, which
-                   needs no rights; None: what the environment's WINTUN_BACKEND says, else 'kernel'
+    The interface exists when this returns, and is gone after `close()`. A persistent TUN interface of this name is
+    opened instead, and stays. Packets flow from `up()` to `down()`.
 
-    The interface exists when this returns, and is gone after close(). A persistent TUN interface of this name is
-    opened instead, and stays. Packets flow from up() to down().
+    Args:
+        name: What it is called, 1 to 127 characters; the interface gets this name if it can (Linux: 15 bytes).
+        tunnel_type: A word for people about what tunnels here, 1 to 127 characters.
+        ring_capacity: Bytes of packets that wait on each side; a power of two from 0x20000 to 0x4000000.
+        guid: A `uuid.UUID` or its text; None: derived from the name (version 8 of RFC 9562), the same everywhere.
+        backend: 'kernel': an interface of the operating system; 'embedded': a TCP/IP stack in this process, which
+            needs no rights; None: what the environment's WINTUN_BACKEND says, else 'kernel'.
 
-    PermissionError: no rights to make one. FileExistsError: the name is taken. FileNotFoundError: no TUN driver.
+    Raises:
+        PermissionError: no rights to make one.
+        FileExistsError: the name is taken.
+        FileNotFoundError: no TUN driver.
+        OSError: EOPNOTSUPP: a build without the embedded backend; or another of the system's.
+        ValueError: an argument out of its range; nothing was made.
     """
 
     __slots__ = ("_async", "_backend", "_made")
@@ -71,7 +77,7 @@ class TunDevice(AsyncReading):
 
     @property
     def interface(self) -> str:
-        """The interface's name in the operating system. OSError: EBADF after close()."""
+        """The interface's name in the operating system. `OSError(EBADF)` after `close()`."""
         return self.get_interface()
 
     @property
@@ -88,7 +94,8 @@ class TunDevice(AsyncReading):
 
     @property
     def ring_capacity(self) -> int:
-        """Bytes of each ring. A new value takes effect at the next up()."""
+        """Bytes of each ring, a power of two from 0x20000 to 0x4000000, else ValueError. A new value takes effect at the
+        next `up()`."""
         return self.get_ring_capacity()
 
     @ring_capacity.setter
@@ -97,7 +104,8 @@ class TunDevice(AsyncReading):
 
     @property
     def mtu(self) -> int:
-        """The largest packet that the network stack sends, in bytes: 68 to 65535, with an IPv6 address from 1280."""
+        """The largest packet that the network stack sends, in bytes: 68 (RFC 791) to 65535, with an IPv6 address from
+        1280 (RFC 8200), else ValueError."""
         return self.get_mtu()
 
     @mtu.setter
@@ -116,13 +124,23 @@ class TunDevice(AsyncReading):
         return [ip_interface((packed, prefix)) for _family, packed, prefix in self.get_addresses()]
 
     def add_address(self, address: IPAddress) -> None:
-        """One more address. Without a prefix: /24 or /64. FileExistsError: it is there already."""
+        """One more address. Without a prefix: /24 or /64.
+
+        Raises:
+            FileExistsError: it is there already.
+            ValueError: no address of a device, or IPv6 on an MTU below 1280.
+            OSError: ENOSPC: an embedded device has room for one IPv4 address and 7 of IPv6.
+        """
         new = _arguments.address("add_address", address)
         self._check_mtu_for(new)
         self.put_address(new.packed, new.network.prefixlen)
 
     def remove_address(self, address: IPAddress) -> None:
-        """One address less. Without a prefix, whatever its prefix is. OSError: EADDRNOTAVAIL when it is not there."""
+        """One address less. Without a prefix, whatever its prefix is.
+
+        Raises:
+            OSError: EADDRNOTAVAIL when it is not there.
+        """
         old = _arguments.address("remove_address", address)
         if isinstance(address, (IPv4Address, IPv6Address)) or (isinstance(address, str) and "/" not in address):
             old = next((there for there in self.addresses if there.ip == old.ip), old)
@@ -199,10 +217,18 @@ class TunDevice(AsyncReading):
         timeout: Optional[float] = None,
         source_address: Optional[tuple[_stack.Host, int]] = None,
     ) -> _stack.StackSocket:
-        """Connect from the stack to (host, port), as socket.create_connection does.
+        """Connect from the stack to (host, port), as `socket.create_connection()` does.
 
-        OSError: ConnectionRefusedError, TimeoutError, ENETUNREACH (no address of that family), ENETDOWN (not up),
-        socket.gaierror (a name instead of an address). Embedded backend only; OSError(EOPNOTSUPP) otherwise.
+        Args:
+            address: An IP address, as text or an object of `ipaddress`, and a port.
+            timeout: Seconds, for connecting and for what the socket does later; None: without end.
+            source_address: Where to connect from; None: the device's address of that family and any port.
+
+        Raises:
+            ConnectionRefusedError: nobody listens there.
+            TimeoutError: no answer in time.
+            socket.gaierror: a name instead of an address.
+            OSError: ENETUNREACH (no address of that family), ENETDOWN (not up), EOPNOTSUPP (a kernel device).
         """
         self._only_embedded("create_connection")
         return _stack.create_connection(self, address, timeout, source_address)
@@ -210,9 +236,12 @@ class TunDevice(AsyncReading):
     async def open_connection(
         self, host: _stack.Host, port: int, **options: Any
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect from the stack, as asyncio.open_connection does; errors as create_connection().
+        """Connect from the stack, as `asyncio.open_connection()` does; errors as `create_connection()`.
 
-        Options: limit (bytes), ssl, server_hostname, local_addr. Embedded backend only.
+        Args:
+            host: An IP address.
+            port: 1 to 65535.
+            options: `limit` (bytes that a reader holds, 256 KiB), `ssl`, `server_hostname`, `local_addr`.
         """
         self._only_embedded("open_connection")
         return await _stack_asyncio.open_connection(self, host, port, **options)
@@ -224,9 +253,16 @@ class TunDevice(AsyncReading):
         port: int,
         **options: Any,
     ) -> _stack_asyncio.StackServer:
-        """Listen on the stack, as asyncio.start_server does. Options: limit (bytes), backlog (1 to 255).
+        """Listen on the stack, as `asyncio.start_server()` does.
 
-        OSError: EADDRINUSE, EADDRNOTAVAIL. Embedded backend only.
+        Args:
+            callback: Called with a StreamReader and a StreamWriter for each connection.
+            host: One of the device's addresses.
+            port: 0 for any; the server's `address` says which.
+            options: `limit` (bytes that a reader holds, 256 KiB), `backlog` (1 to 255).
+
+        Raises:
+            OSError: EADDRINUSE, EADDRNOTAVAIL, EOPNOTSUPP (a kernel device).
         """
         self._only_embedded("start_server")
         return await _stack_asyncio.start_server(self, callback, host, port, **options)
@@ -236,16 +272,24 @@ class TunDevice(AsyncReading):
         local: Optional[tuple[_stack.Host, int]] = None,
         remote: Optional[tuple[_stack.Host, int]] = None,
     ) -> _stack.StackDatagramSocket:
-        """A UDP socket of the stack: bound to `local`, and talking to `remote` alone if that is given.
+        """A UDP socket of the stack.
 
-        Embedded backend only; OSError(EOPNOTSUPP) otherwise.
+        Args:
+            local: (host, port) to be bound to; None: any.
+            remote: (host, port), the only peer; None: any.
+
+        Raises:
+            OSError: EADDRINUSE, EADDRNOTAVAIL, EOPNOTSUPP (a kernel device).
         """
         self._only_embedded("datagram")
         return _stack.open_datagram(self, local, remote)
 
     def ping(self, host: _stack.Host, timeout: Optional[float] = 1.0, *, size: int = 56) -> float:
-        """Seconds that one echo of `size` bytes took from the stack to the host and back. TimeoutError without an
-        answer. Embedded backend only; OSError(EOPNOTSUPP) otherwise.
+        """Seconds that one echo (RFC 792, RFC 4443) of `size` bytes took from the stack to the host and back.
+
+        Raises:
+            TimeoutError: no answer within `timeout` seconds.
+            OSError: ENETUNREACH, ENETDOWN, EOPNOTSUPP (a kernel device).
         """
         self._only_embedded("ping")
         return _stack.ping(self, host, timeout, _arguments.number("size", size))

@@ -33,7 +33,8 @@ _numbers = itertools.count()
 class TunnelDevice(TunTapDevice):
     """What pymobiledevice3 takes a tunnel's device to be, with a stack in this process at its other end.
 
-    packet_limit  bytes of the longest TCP packet that the host sends, whatever the MTU; None: no limit but the MTU
+    Args:
+        packet_limit: Bytes of the longest TCP packet that the host sends, whatever the MTU; None: no limit but that.
     """
 
     def __init__(self, *, packet_limit: Optional[int] = None) -> None:
@@ -48,6 +49,7 @@ class TunnelDevice(TunTapDevice):
 
     @property
     def name(self) -> str:
+        """It begins with tun; no interface of the system's has it."""
         return self._device.name
 
     def fileno(self) -> int:
@@ -68,7 +70,16 @@ class TunnelDevice(TunTapDevice):
 
 @contextlib.contextmanager
 def tunnel_devices(backend: str = "embedded", *, packet_limit: Optional[int] = None) -> Iterator[None]:
-    """While it lasts, the tunnels that pymobiledevice3 starts get our devices; those that it has started keep them."""
+    """While it lasts, the tunnels that pymobiledevice3 starts get our devices; those that it has started keep them.
+
+    Args:
+        backend: 'embedded', without any rights, or 'kernel'.
+        packet_limit: Bytes of the longest TCP packet that the host sends, 576 at least; None: the MTU decides.
+
+    Raises:
+        OSError: EOPNOTSUPP: a limit for a kernel device.
+        ValueError: no such backend.
+    """
     from pymobiledevice3.remote import tunnel_service
 
     factory: Callable[..., TunTapDevice]
@@ -91,8 +102,14 @@ def tunnel_devices(backend: str = "embedded", *, packet_limit: Optional[int] = N
 
 
 def dial(tunnel: Any) -> Callable[..., Any]:
-    """The function that connects through a started tunnel, for `open_connection=`. `tunnel`: its client (a
-    RemotePairingTunnel, `TunnelResult.client`), or its device."""
+    """The function that connects through a started tunnel, for `open_connection=`.
+
+    Args:
+        tunnel: Its client (a RemotePairingTunnel, `TunnelResult.client`), or its device.
+
+    Raises:
+        TypeError: a tunnel whose device is none of `tunnel_devices()`.
+    """
     device = getattr(tunnel, "tun", tunnel)
     if isinstance(device, TunnelDevice):
         return device.open_connection

@@ -55,9 +55,16 @@ PyWinTunException = PytunError  # and on Windows
 class TunTapDevice:
     """A TUN device, made at once.
 
-    `name`: the interface's; none given: the first free one of tun0, tun1, ... on Linux.
-    `flags`: IFF_TUN, with IFF_NO_PI if `read` is to give packets without their 4 bytes of packet information.
-    Raises OSError: FileExistsError for a name that is taken, PermissionError without the rights.
+    Args:
+        name: The interface's; none given: the first free one of tun0, tun1, ... on Linux.
+        flags: IFF_TUN, with IFF_NO_PI if `read` is to give packets without their 4 bytes of packet information
+            (struct tun_pi of linux/if_tun.h).
+        dev: /dev/net/tun, nothing else.
+
+    Raises:
+        FileExistsError: a name that is taken.
+        PermissionError: no rights to make one.
+        PytunError: EINVAL: any other argument.
     """
 
     def __init__(self, name: str = "", flags: int = IFF_TUN, dev: str = "/dev/net/tun") -> None:

@@ -40,8 +40,14 @@ def _errors() -> Iterator[None]:
 class TunTapDevice:
     """A TUN device, made at once.
 
-    `type`: the tunnel's, a text of the caller's choice. `guid`: as text; none: derived from the name.
-    `proto_aware`: once an address was given, only packets of a version that has one are sent; others are left out.
+    Args:
+        name: The adapter's, 1 to 127 characters.
+        type: The tunnel's, a text of the caller's choice.
+        guid: As text; none: derived from the name.
+        proto_aware: Once an address was given, only packets of a version that has one are sent; others are left out.
+
+    Raises:
+        Error: as `wintun.TunDevice`, with the same `errno`.
     """
 
     def __init__(

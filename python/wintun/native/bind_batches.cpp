@@ -233,22 +233,27 @@ PyMethodDef methods[] = {
     {"read_many", raw(&read_many), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
          "read_many($self, /, limit=256)\n--\n\n"
-         "The packets that are there now, in order, as a list of bytes: at most `limit`, and no more than about\n"
-         "64 KiB. Empty when there is none. Never waits. OSError: as read().")},
+         "The packets that are there now, in order: at most `limit` of them, and no more than about 64 KiB. Empty\n"
+         "when there is none. Never waits.\n\n"
+         "Raises:\n"
+         "    ValueError: a limit below 1.\n"
+         "    OSError: as `read()`.")},
     {"read_batch", raw(&read_batch), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
          "read_batch($self, /, limit=256)\n--\n\n"
-         "As read_many(), as a PacketBatch: the packets stay in native memory until one is looked at, and can go\n"
-         "to write_batch() untouched.")},
+         "As `read_many()`, in a `PacketBatch`: the packets stay in native memory until one is looked at, and can\n"
+         "go to `write_batch()` untouched.")},
     {"write_many", raw(&write_many), METH_O,
-     PyDoc_STR(
-         "write_many($self, packets, /)\n--\n\n"
-         "Send an iterable of packets in order. How many were sent: fewer than given when there was no room for\n"
-         "more. Never waits. BlockingIOError: no room for the first. ValueError, TypeError: as write(), for any\n"
-         "of them, before one is sent.")},
+     PyDoc_STR("write_many($self, packets, /)\n--\n\n"
+               "Send packets in order. How many were sent: fewer than given when there was no room for more. Never\n"
+               "waits.\n\n"
+               "Raises:\n"
+               "    BlockingIOError: no room for the first.\n"
+               "    ValueError: as `write()`, for any of them, before one is sent.\n"
+               "    OSError: as `read()`.")},
     {"write_batch", raw(&write_batch), METH_O,
      PyDoc_STR("write_batch($self, batch, /)\n--\n\n"
-               "Send a PacketBatch. How many packets were sent, and errors, as write_many().")},
+               "Send a `PacketBatch`. How many packets were sent, and errors, as `write_many()`.")},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -347,7 +352,7 @@ PyObject* to_python(PacketBatch&& batch) {
 void bind_batches(py::module_& module, DeviceClass& device) {
   py::class_<PacketBatch> batch(module, "PacketBatch",
                                 "A burst of packets in native memory, in order: a sequence of read-only memoryviews\n"
-                                "(one dimension, one byte an item). Made by read_batch(); it does not change, and\n"
+                                "(one dimension, one byte an item). Made by `read_batch()`; it does not change, and\n"
                                 "lives on after its device. A view keeps its batch alive.",
                                 py::is_final(), py::custom_type_setup(&set_up_batch_type));
   batch_type = reinterpret_cast<PyTypeObject*>(batch.ptr());

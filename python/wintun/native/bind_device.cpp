@@ -104,15 +104,20 @@ void bind_control(DeviceClass& device) {
   device
       .def(
           "up", [](const Self& self) { without_gil([&] { self->up(); }); },
-          "Start a session: the link is up, and packets flow. Nothing when it is up already. OSError: EBUSY while a\n"
-          "packet of the last session is still lent, EBADF after close().")
+          "Start a session: the link is up, and packets flow. Nothing when it is up already.\n\n"
+          "Raises:\n"
+          "    OSError: EBUSY while a packet of the last session is still lent, EBADF after `close()`, ENOMEM for "
+          "the\n"
+          "        rings.")
       .def(
           "down", [](const Self& self) { without_gil([&] { self->down(); }); },
-          "End the session: the link is down. Whoever reads or waits is woken with OSError(ENETDOWN); packets that\n"
+          "End the session: the link is down. Whoever reads or waits is woken with `OSError(ENETDOWN)`; packets "
+          "that\n"
           "were not read are dropped and counted. Addresses and the MTU stay. Nothing when it is down already.")
       .def(
           "close", [](const Self& self) { without_gil([&] { self->close(); }); },
-          "Remove the interface. From any thread; whoever reads or waits is woken with OSError(EBADF). Nothing when\n"
+          "Remove the interface. From any thread; whoever reads or waits is woken with `OSError(EBADF)`. Nothing "
+          "when\n"
           "it is closed already.")
       .def(
           "cancel_read",
@@ -122,24 +127,26 @@ void bind_control(DeviceClass& device) {
           },
           "Wake whoever waits in read() or wait_read_event() at this moment, once. Later ones are not affected.")
       .def_property_readonly(
-          "is_up", [](const Self& self) { return self->device().is_up(); }, "Whether a session is started, by up().")
+          "is_up", [](const Self& self) { return self->device().is_up(); },
+          "Whether a session is started, by `up()`.")
       .def_property_readonly(
-          "closed", [](const Self& self) { return self->is_closed(); }, "Whether close() was called.");
+          "closed", [](const Self& self) { return self->is_closed(); }, "Whether `close()` was called.");
 }
 
 void bind_identity(DeviceClass& device) {
   device
       .def_property_readonly(
-          "name", [](const Self& self) { return self->name(); }, "The name that was asked.")
+          "name", [](const Self& self) { return self->name(); },
+          "The name that was asked for, 1 to 127 characters; `interface` is what the system made of it.")
       .def_property_readonly(
           "tunnel_type", [](const Self& self) { return self->device().tunnel_type(); },
-          "The tunnel type that was asked: a word for people and other programs.")
+          "The tunnel type that was asked for: a word for people and other programs.")
       .def_property_readonly(
           "luid", [](const Self& self) { return self->device().luid(); },
-          "The value of the interface's NET_LUID: interface type 53 and the index.")
+          "The value of the interface's NET_LUID (ifdef.h of Windows): interface type 53 and, on Linux, the index.")
       .def_property_readonly(
           "index", [](const Self& self) { return self->device().index(); },
-          "The interface's index, as socket.if_nametoindex() gives it.")
+          "The interface's index, as `socket.if_nametoindex()` gives it.")
       .def("get_guid",
            [](const Self& self) {
              const Guid& guid = self->device().guid();
@@ -182,8 +189,10 @@ void bind_interface(DeviceClass& device) {
             return static_cast<int>(handle);
           },
           "A descriptor that is readable while a packet can be read, for select, selectors and asyncio. It is no\n"
-          "packet descriptor: read() reads. It is good until down() or close(), which make it readable for whoever\n"
-          "is waiting on it. OSError: ENETDOWN, EBADF.")
+          "packet descriptor: `read()` reads. It is good until `down()` or `close()`, which make it readable for\n"
+          "whoever is waiting on it.\n\n"
+          "Raises:\n"
+          "    OSError: ENETDOWN (not up), EBADF (closed).")
       .def(
           "wait_descriptor", [](const Self& self) { return wait_descriptor(*self); },
           "A copy of fileno() which the caller owns and closes.")

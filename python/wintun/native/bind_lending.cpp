@@ -136,7 +136,9 @@ void bind_lending(py::module_& module, DeviceClass& device) {
       "receive", [](const Self& self) { return std::make_unique<LentPacket>(self.device); },
       "`with device.receive() as packet:` lends one packet in the ring as a read-only memoryview, without a\n"
       "copy, or None when there is none now. After the block the view is over and the packet goes back.\n"
-      "Be quick: what is behind it in the ring waits for its room. OSError: as read().");
+      "Be quick: what is behind it in the ring waits for its room.\n\n"
+      "Raises:\n"
+      "    OSError: as `read()`, when the block is entered.");
 }
 
 }  // namespace wintun::python

@@ -211,29 +211,37 @@ PyMethodDef methods[] = {
     {"read", raw(&read), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
          "read($self, /, *, timeout=...)\n--\n\n"
-         "One whole IP packet as bytes, or None.\n\n"
-         "Without the argument it never waits: None means that there is no packet now. timeout=None waits until\n"
-         "there is one, a number waits so many seconds. None is then the answer to cancel_read().\n\n"
-         "TimeoutError: no packet in time. OSError: ENETDOWN (not up), EBADF (closed), ENODEV (its interface\n"
-         "was removed).")},
+         "One whole IP packet, without any header in front, or None.\n\n"
+         "Without the argument it never waits: None means that there is no packet now. `timeout=None` waits until\n"
+         "there is one, a number waits so many seconds. None is then the answer to `cancel_read()`.\n\n"
+         "Raises:\n"
+         "    TimeoutError: no packet in time.\n"
+         "    OSError: ENETDOWN (not up), EBADF (closed), ENODEV (its interface was removed).")},
     {"read_into", raw(&read_into), METH_O,
      PyDoc_STR(
          "read_into($self, buffer, /)\n--\n\n"
-         "One packet into the caller's memory (a writable, contiguous buffer). Its size in bytes, or None when\n"
-         "there is none now. OSError: EMSGSIZE when it does not fit (it stays first in line, and the text says\n"
-         "its size), and as read().")},
+         "One packet into the caller's memory, a writable, contiguous buffer. Its size in bytes, or None when\n"
+         "there is none now. Never waits.\n\n"
+         "Raises:\n"
+         "    OSError: EMSGSIZE when it does not fit (it stays first in line, and the text says its size), and as\n"
+         "        `read()`.")},
     {"wait_read_event", raw(&wait_read_event), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("wait_read_event($self, /, timeout=None)\n--\n\n"
-               "Wait until a packet can be read, or for so many seconds. True: read() will find one, unless another\n"
-               "thread is faster. False: the time is over, or cancel_read() was called. The GIL is released, Ctrl-C\n"
-               "works, several threads may wait. OSError: as read().")},
+     PyDoc_STR(
+         "wait_read_event($self, /, timeout=None)\n--\n\n"
+         "Wait until a packet can be read, or for so many seconds. True: `read()` will find one, unless another\n"
+         "thread is faster. False: the time is over, or `cancel_read()` was called. The GIL is released, Ctrl-C\n"
+         "works, several threads may wait.\n\n"
+         "Raises:\n"
+         "    OSError: as `read()`.")},
     {"write", raw(&write), METH_O,
      PyDoc_STR(
          "write($self, packet, /)\n--\n\n"
          "Send one IP packet, any bytes-like object, to the network stack. The number of its bytes. Never waits.\n"
-         "A protocol word in front (00 00 08 00 or 00 00 86 dd) is taken off.\n\n"
-         "BlockingIOError: no room now; counted. ValueError: it is empty, longer than 65535 bytes, truncated, or\n"
-         "no IP. OSError: as read().")},
+         "The 4 bytes 00 00 08 00 or 00 00 86 dd in front (struct tun_pi of linux/if_tun.h) are taken off.\n\n"
+         "Raises:\n"
+         "    BlockingIOError: no room now; counted as `sent_drops`.\n"
+         "    ValueError: it is empty, longer than 65535 bytes, shorter than its header says, or no IP.\n"
+         "    OSError: as `read()`.")},
     {nullptr, nullptr, 0, nullptr},
 };
 

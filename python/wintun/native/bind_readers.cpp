@@ -216,11 +216,11 @@ void stop_all_readers(double seconds) {
 }  // namespace
 
 void bind_readers(py::module_& module, DeviceClass& device) {
-  py::class_<Reader>(module, "Reader",
-                     "A native thread that calls back for every packet; made by start_reader(). It waits while its\n"
-                     "device is down, and ends when the device is closed.",
-                     py::is_final(),
-                     py::custom_type_setup([](PyHeapTypeObject* heap) { heap->ht_type.tp_new = &refuse_new; }))
+  py::class_<Reader>(
+      module, "Reader",
+      "A native thread that calls back for every packet; made by `start_reader()`. It waits while its\n"
+      "device is down, and ends when the device is closed.",
+      py::is_final(), py::custom_type_setup([](PyHeapTypeObject* heap) { heap->ht_type.tp_new = &refuse_new; }))
       .def("stop", &stop,
            "Stop, and return when the thread is out: no callback runs after that. From the callback itself it "
            "returns\n"
@@ -234,9 +234,12 @@ void bind_readers(py::module_& module, DeviceClass& device) {
       });
   device.def(
       "start_reader", &start_reader, py::arg("callback"), py::arg("batch") = false,
-      "Call back for every packet, as bytes, or with batch=True for every burst, as a PacketBatch, from a\n"
-      "native thread that waits without the GIL. What the callback raises goes to sys.unraisablehook, and the\n"
-      "reader goes on. May be started before up(). Keep the Reader, or the device.");
+      "Call back for every packet, as bytes, or with `batch=True` for every burst, as a `PacketBatch`, from a\n"
+      "native thread that waits without the GIL. What the callback raises goes to `sys.unraisablehook`, and the\n"
+      "reader goes on. May be started before `up()`. Keep the `Reader`, or the device.\n\n"
+      "Raises:\n"
+      "    TypeError: the callback cannot be called.\n"
+      "    OSError: EBADF (closed), EAGAIN (no thread could be started).");
   module.def("stop_all_readers", &stop_all_readers, py::arg("seconds"), "At exit.");
   module.def(
       "forked",
