@@ -1,6 +1,6 @@
 """Checks that the documents tell the truth about this tree: every relative link, every heading linked to, every file
-named in backquotes and every command of the command line exists; Python blocks parse, and C++ and C blocks that
-have a main() compile. Called by the step `docs` of tools/test.
+named in backquotes and every command of the command line exists; docs/README.md lists every document; Python blocks
+parse, and C++ and C blocks that have a main() compile. Called by the step `docs` of tools/test.
 """
 
 from __future__ import annotations
@@ -46,6 +46,14 @@ def check_links(path: Path, text: str) -> list[str]:
         elif anchor and file.suffix == ".md" and anchor not in anchors(file):
             problems.append(f"links to {target}: no such heading")
     return problems
+
+
+def check_list() -> list[str]:
+    """docs/README.md is the way to all others for who reads them on a forge; the site has a menu."""
+    listed = set(LINK.findall((ROOT / "docs/README.md").read_text()))
+    return [
+        f"does not list {path.name}" for path in (ROOT / "docs").glob("*.md") if path.name not in {*listed, "README.md"}
+    ]
 
 
 def expanded(name: str) -> list[str]:
@@ -118,7 +126,8 @@ def main() -> int:
     for path in paths:
         text = path.read_text()
         prose = BLOCK.sub("", text)
-        problems = check_links(path, prose) + check_names(prose) + check_commands(text) + check_blocks(text)
+        problems = check_list() if path == ROOT / "docs/README.md" else []
+        problems += check_links(path, prose) + check_names(prose) + check_commands(text) + check_blocks(text)
         for problem in problems:
             print(f"{path.relative_to(ROOT)}: {problem}")
             failed = True

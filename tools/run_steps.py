@@ -189,6 +189,11 @@ def step_docs(step: Step) -> None:
     step.run(str(BIN / "python"), "tools/check_docs.py")
 
 
+def step_site(step: Step) -> None:
+    """the documents as a site: no broken link, no public name without an entry, nothing loaded from elsewhere"""
+    step.run("tools/site", "build")
+
+
 def step_hooks(step: Step) -> None:
     """.pre-commit-config.yaml is valid"""
     step.run(str(BIN / "pre-commit"), "validate-config", ".pre-commit-config.yaml")
@@ -318,6 +323,7 @@ STEPS: dict[str, Callable[[Step], None]] = {
         step_format,
         step_ruff,
         step_docs,
+        step_site,
         step_hooks,
         step_freestanding,
         step_mingw,

@@ -1,0 +1,102 @@
+"""What makes a site of documents that are also read on a forge and in an editor, as they are.
+
+mkdocs calls on_files and on_page_markdown. Documents at the root and in examples/ become pages of the site, sources
+that a document links to become pages under source/, and relative links out of docs/ are turned to those. mkdocstrings
+loads `NativeDocstrings`: pybind11 writes a signature above a docstring, and the stubs have a better one.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any, Optional
+
+import griffe
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+FENCED = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[([^\]]*)\]\(([^)\s#:]+)((?:#[^)\s]*)?)\)")
+# Documents outside of docs/, and the pages they become.
+PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "examples/README.md": "examples.md"}
+LANGUAGES = {".cpp": "cpp", ".hpp": "cpp", ".c": "c", ".h": "c", ".py": "python", ".txt": "text", ".yml": "yaml"}
+
+
+def repository_path(uri: str) -> str:
+    """The file that a page is made of, as a path in the project."""
+    return next((name for name, page in PAGES.items() if page == uri), f"docs/{uri}")
+
+
+def page_of(name: str) -> Optional[str]:
+    """The page that a file of the project becomes; None: none."""
+    if name in PAGES:
+        return PAGES[name]
+    if name.startswith("docs/"):
+        return name[len("docs/") :]
+    if (ROOT / name).is_file():
+        return f"source/{name}.md"
+    return None
+
+
+def links(uri: str, markdown: str) -> list[str]:
+    """The files of the project that a document links to."""
+    folder = posixpath.dirname(repository_path(uri))
+    prose = FENCED.sub("", markdown)
+    return [posixpath.normpath(posixpath.join(folder, target)) for _, target, _ in LINK.findall(prose)]
+
+
+def title(name: str) -> str:
+    heading = re.search(r"^# +(.+)$", (ROOT / name).read_text(), re.MULTILINE) if (ROOT / name).is_file() else None
+    return heading[1] if heading else name
+
+
+def source_page(name: str) -> str:
+    text = (ROOT / name).read_text()
+    return f"# {name}\n\n```{LANGUAGES.get(Path(name).suffix, 'text')}\n{text.rstrip()}\n```\n"
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    for name, uri in PAGES.items():
+        files.append(File.generated(config, uri, abs_src_path=str(ROOT / name)))
+    wanted = {name for file in files.documentation_pages() for name in links(file.src_uri, file.content_string)}
+    for name in sorted(wanted):
+        page = page_of(name)
+        if page is not None and page.startswith("source/"):
+            files.append(File.generated(config, page, content=source_page(name)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    uri = page.file.src_uri
+    if uri.startswith("source/"):
+        return markdown
+    here = posixpath.dirname(uri)
+    folder = posixpath.dirname(repository_path(uri))
+
+    def turned(match: re.Match[str]) -> str:
+        name = posixpath.normpath(posixpath.join(folder, match[2]))
+        target = page_of(name)
+        # What exists nowhere stays as it is: mkdocs says so, and ends.
+        if target is None:
+            return match[0]
+        # On a forge a document is best called by its file's name, on the site by its title.
+        label = title(name) if match[1].endswith(".md") else match[1]
+        return f"[{label}]({posixpath.relpath(target, here or '.')}{match[3]})"
+
+    parts = FENCED.split(markdown)
+    return "".join(part if part.startswith("```") else LINK.sub(turned, part) for part in parts)
+
+
+class NativeDocstrings(griffe.Extension):
+    """Makes the compiled module's functions look like Python's: without pybind11's signature in their docstrings."""
+
+    def on_object(self, *, obj: griffe.Object, **_options: Any) -> None:
+        obj.labels.discard("method descriptor")
+        if obj.docstring is None:
+            return
+        first, _, rest = obj.docstring.value.partition("\n")
+        if re.match(rf"{re.escape(obj.name)}\(.*\) -> ", first):
+            obj.docstring.value = rest.strip()
