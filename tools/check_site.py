@@ -62,6 +62,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._open == ["p"]:
             self.left_over += LEFT_OVER.findall(data)
+        if self._open[-1:] == ["code"] and "pre" not in self._open and "\\|" in data:
+            self.left_over.append(data)
 
 
 def check_links(page: Page, pages: dict[Path, Page]) -> list[str]:

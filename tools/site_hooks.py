@@ -20,6 +20,8 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent
 FENCED = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s#:]+)((?:#[^)\s]*)?)\)")
+ROW = re.compile(r"^\|.*$", re.MULTILINE)
+CODE = re.compile(r"`[^`\n]+`")
 # Documents outside of docs/, and the pages they become.
 PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "examples/README.md": "examples.md"}
 LANGUAGES = {".cpp": "cpp", ".hpp": "cpp", ".c": "c", ".h": "c", ".py": "python", ".txt": "text", ".yml": "yaml"}
@@ -51,6 +53,15 @@ def links(uri: str, markdown: str) -> list[str]:
 def title(name: str) -> str:
     heading = re.search(r"^# +(.+)$", (ROOT / name).read_text(), re.MULTILINE) if (ROOT / name).is_file() else None
     return heading[1] if heading else name
+
+
+def bare_pipes(markdown: str) -> str:
+    """Forges want a pipe in a table's code escaped; here it would be shown with its backslash."""
+
+    def bare(row: re.Match[str]) -> str:
+        return CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0])
+
+    return ROW.sub(bare, markdown)
 
 
 def source_page(name: str) -> str:
@@ -87,7 +98,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"[{label}]({posixpath.relpath(target, here or '.')}{match[3]})"
 
     parts = FENCED.split(markdown)
-    return "".join(part if part.startswith("```") else LINK.sub(turned, part) for part in parts)
+    return "".join(part if part.startswith("```") else LINK.sub(turned, bare_pipes(part)) for part in parts)
 
 
 class NativeDocstrings(griffe.Extension):
