@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from html import escape
 
-_MEANINGS = {
-    "received_packets": "packets read by the program",
-    "received_bytes": "bytes read by the program",
-    "received_drops": "packets from the network stack that could not be delivered",
-    "sent_packets": "packets written by the program",
-    "sent_bytes": "bytes written by the program",
-    "sent_drops": "packets refused by a full ring or by the network stack",
-    "waits": "waits for a packet",
-    "wakes": "waits that a packet ended",
-}
+from . import _html
 
 
 class Statistics(Mapping[str, int]):
     """Counts of one moment, since the device was made; they go on over `down()` and `up()`.
 
-    A mapping of `received_packets`, `received_bytes`, `received_drops`, `sent_packets`, `sent_bytes`, `sent_drops`,
-    `waits` and `wakes` to numbers: of packets, of bytes, of times. "Received" is what the program read. Notebooks show
-    it as a table.
+    A mapping of names to numbers: of packets, of bytes, of times. Notebooks show it as a table.
+
+    - `received_packets`, `received_bytes`: read by the program.
+    - `received_drops`: packets from the network stack that could not be delivered.
+    - `sent_packets`, `sent_bytes`: written by the program.
+    - `sent_drops`: packets refused by a full ring or by the network stack.
+    - `waits`, `wakes`: waits for a packet, and those that a packet ended.
     """
 
     __slots__ = ("_counts", "_name")
@@ -47,9 +41,11 @@ class Statistics(Mapping[str, int]):
         return f"<wintun.Statistics of {self._name!r}: {', '.join(f'{k}={v}' for k, v in self._counts.items())}>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f'<tr><td>{escape(key)}</td><td style="text-align:right">{value:,}</td>'
-            f'<td style="text-align:left">{escape(_MEANINGS.get(key, ""))}</td></tr>'
-            for key, value in self._counts.items()
-        )
-        return f"<table><caption>{escape(self._name)}</caption>{rows}</table>"
+        get = self._counts.get
+        rows = [
+            (words, get(f"{way}_packets", 0), get(f"{way}_bytes", 0), get(f"{way}_drops", 0))
+            for way, words in (("received", "received: read by the program"), ("sent", "sent: written by the program"))
+        ]
+        waits = get("waits", 0)
+        note = f"{waits:,} waits for a packet, {get('wakes', 0):,} of them ended by one" if waits else ""
+        return _html.table(f"{self._name}: traffic", rows, ("", "packets", "bytes", "dropped"), note)

@@ -8,12 +8,11 @@ import asyncio
 import errno
 import uuid
 import warnings
-from html import escape
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from types import TracebackType
 from typing import Any, Callable, Optional, TypeVar, Union
 
-from . import _arguments, _native, _stack, _stack_asyncio
+from . import _arguments, _html, _native, _stack, _stack_asyncio
 from ._arguments import IPAddress, IPInterface
 from ._asyncio import AsyncReading
 from ._statistics import Statistics
@@ -357,10 +356,11 @@ class TunDevice(AsyncReading):
         rows = {"state": self._state(), "backend": self.backend, "tunnel type": self.tunnel_type}
         try:
             rows["interface"] = f"{self.interface} (index {self.index})"
+            if self.backend == "embedded":  # its name and index mean nothing outside this process
+                rows["interface"] = "none: a network stack in this process"
             rows["addresses"] = ", ".join(str(address) for address in self.addresses) or "none"
             rows["MTU"] = f"{self.mtu} bytes"
         except OSError:
             pass
         rows["ring"] = f"{self.ring_capacity:,} bytes"
-        table = "".join(f"<tr><td>{escape(key)}</td><td>{escape(value)}</td></tr>" for key, value in rows.items())
-        return f"<table><caption>{escape(self.name)}</caption>{table}</table>{self.statistics._repr_html_()}"
+        return _html.beside(_html.table(self.name, rows.items()), self.statistics._repr_html_())

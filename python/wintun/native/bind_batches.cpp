@@ -358,6 +358,10 @@ void bind_batches(py::module_& module, DeviceClass& device) {
   batch_type = reinterpret_cast<PyTypeObject*>(batch.ptr());
   batch.def_property_readonly("nbytes", &PacketBatch::bytes, "The bytes of all its packets.")
       .def("tolist", &to_list, "The packets as a list of bytes.")
+      .def("_repr_html_",
+           [](const py::object& self) {
+             return py::module_::import("wintun._html").attr("batch")(self);  // imported only where a notebook asks
+           })
       .def("__repr__", [](const PacketBatch& self) {
         return "<wintun.PacketBatch of " + std::to_string(self.size()) + " packets, " + std::to_string(self.bytes()) +
                " bytes>";
