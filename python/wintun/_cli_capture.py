@@ -18,7 +18,7 @@ from typing import BinaryIO
 import wintun
 from wintun._cli_output import Output
 from wintun._cli_ping import echo_reply
-from wintun._pcapng import INBOUND, OUTBOUND, PcapngWriter
+from wintun.pcapng import INBOUND, OUTBOUND, PcapngWriter
 
 _POLL = 0.25  # seconds between two looks at the clock and two progress lines
 

@@ -2,7 +2,7 @@
 
 One section, one interface of link type RAW (a packet begins with its IP header). Blocks and options follow the IETF's
 draft-ietf-opsawg-pcapng. A file is valid after every write, so whoever is interrupted leaves a readable one.
-No locks: one writer, one thread. Neighbour: _cli_capture.py.
+No locks: one writer, one thread. The command `capture` (_cli_capture.py) writes with it, and so may any program.
 """
 
 from __future__ import annotations
