@@ -23,6 +23,7 @@ import wintun._stack_asyncio
 import wintun.compat.pymobiledevice3
 import wintun.compat.pytun_pmd3
 import wintun.compat.pywintunx_pmd3
+import wintun.pcapng
 
 SITE = Path(__file__).resolve().parent.parent / "build" / "site"
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
@@ -103,7 +104,8 @@ def public_names() -> dict[str, object]:
                 names.update({f"{module.__name__}.{thing.__name__}.{member}": value for member, value in members})
             if callable(thing):
                 names[f"{module.__name__}.{getattr(thing, '__name__', name)}"] = thing
-    for thing in (wintun._stack.StackSocket, wintun._stack.StackDatagramSocket, wintun._stack_asyncio.StackServer):
+    sockets = (wintun._stack.StackSocket, wintun._stack.StackDatagramSocket, wintun._stack_asyncio.StackServer)
+    for thing in (*sockets, wintun.pcapng.PcapngWriter):
         names.update(
             {f"{thing.__module__}.{thing.__name__}.{member}": value for member, value in public_members(thing)}
         )

@@ -1,12 +1,14 @@
 """What makes a site of documents that are also read on a forge and in an editor, as they are.
 
-mkdocs calls on_files and on_page_markdown. Documents at the root and in examples/ become pages of the site, sources
-that a document links to become pages under source/, and relative links out of docs/ are turned to those. mkdocstrings
-loads `NativeDocstrings`: pybind11 writes a signature above a docstring, and the stubs have a better one.
+mkdocs calls on_files and on_page_markdown. Documents at the root and in examples/ become pages of the site, and so does
+the notebook, with its outputs; sources that a document links to become pages under source/, and relative links out of
+docs/ are turned to those. mkdocstrings loads `NativeDocstrings`: pybind11 writes a signature above a docstring, and
+the stubs have a better one.
 """
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -23,7 +25,12 @@ LINK = re.compile(r"\[([^\]]*)\]\(([^)\s#:]+)((?:#[^)\s]*)?)\)")
 ROW = re.compile(r"^\|.*$", re.MULTILINE)
 CODE = re.compile(r"`[^`\n]+`")
 # Documents outside of docs/, and the pages they become.
-PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "examples/README.md": "examples.md"}
+PAGES = {
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "examples/README.md": "examples.md",
+    "examples/embedded_download.ipynb": "notebook.md",
+}
 LANGUAGES = {".cpp": "cpp", ".hpp": "cpp", ".c": "c", ".h": "c", ".py": "python", ".txt": "text", ".yml": "yaml"}
 
 
@@ -69,9 +76,35 @@ def source_page(name: str) -> str:
     return f"# {name}\n\n```{LANGUAGES.get(Path(name).suffix, 'text')}\n{text.rstrip()}\n```\n"
 
 
+def output_block(output: dict[str, Any]) -> str:
+    """What a notebook's cell gave: as HTML if it has that, else as a picture, else as text."""
+    data = output.get("data", {})
+    if "text/html" in data:
+        # One block for Markdown, which an empty line would end.
+        return re.sub(r"\n\s*\n", "\n", f"<div>{''.join(data['text/html'])}</div>")
+    if "image/png" in data:
+        return f'<img alt="" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">'
+    return f"```text\n{''.join(output.get('text', data.get('text/plain', ''))).rstrip()}\n```"
+
+
+def notebook_page(name: str) -> str:
+    """A notebook with the outputs that it was committed with, as Markdown."""
+    parts = []
+    for cell in json.loads((ROOT / name).read_text())["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+        else:
+            parts += [f"```python\n{source}\n```", *map(output_block, cell["outputs"])]
+    return "\n\n".join(parts) + "\n"
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, uri in PAGES.items():
-        files.append(File.generated(config, uri, abs_src_path=str(ROOT / name)))
+        if name.endswith(".ipynb"):
+            files.append(File.generated(config, uri, content=notebook_page(name)))
+        else:
+            files.append(File.generated(config, uri, abs_src_path=str(ROOT / name)))
     wanted = {name for file in files.documentation_pages() for name in links(file.src_uri, file.content_string)}
     for name in sorted(wanted):
         page = page_of(name)
