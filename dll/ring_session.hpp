@@ -62,7 +62,7 @@ class RingSession {
     RingStatus status = receiving_.take(slot);
     if (status == RingStatus::empty) status = refill(1, slot);
     if (status != RingStatus::ok) return receive_failed(status);
-    keep_readable();
+    settle_event();
     return ERROR_SUCCESS;
   }
 
@@ -81,7 +81,7 @@ class RingSession {
       use(got++, slot);
     }
     if (got == 0) return receive_failed(status);
-    keep_readable();
+    settle_event();
     return ERROR_SUCCESS;
   }
 
@@ -155,12 +155,21 @@ class RingSession {
     return code;
   }
 
-  // Packets that stay in the ring are not the driver's to announce.
-  void keep_readable() {
-    if (level_ || observe_tail(&memory_.to_user()->tail) == receiving_.consumer().next_offset()) return;
+  // The event says what is in the ring: packets that stay there are not the driver's to announce, and one that has
+  // announced the last packet may have left the event set.
+  void settle_event() {
+    if (is_empty()) {
+      if (!level_ && !pushes_) return;
+      moved_.reset();
+      level_ = false;
+      if (is_empty()) return;  // a packet that came before the reset is seen here, a later one sets the event again
+    }
+    if (level_) return;
     level_ = true;
     moved_.set();
   }
+
+  bool is_empty() { return observe_tail(&memory_.to_user()->tail) == receiving_.consumer().next_offset(); }
 
   // The first reason stays.
   void finish(DWORD code) {

@@ -172,6 +172,20 @@ def test_packets_are_read_in_every_way(pair_of_reads=("read", "read_into", "rece
             assert tun.read() is None
 
 
+def test_waiting_says_a_packet_is_there_until_the_last_is_read():
+    with make("waits", HERE4) as tun:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                tun.ping(THERE4, 0.0)
+        assert tun.read() is not None
+        assert tun.wait_read_event(0)
+        assert len(tun.read_many(1)) == 1
+        assert tun.wait_read_event(0)
+        assert tun.read() is not None
+        assert not tun.wait_read_event(0)
+        assert select.select([tun], [], [], 0)[0] == []
+
+
 def test_close_wakes_a_blocked_read_and_ends_the_sockets():
     with (
         make("here", HERE4) as tun,
