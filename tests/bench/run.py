@@ -79,9 +79,9 @@ class Row:
             line = f"{self.name if name == 'wintun' else '':34} {name:22} {statistics.median(values):9.0f} {spread:>19}"
             if name == "wintun":
                 goal = "" if self.goal is None else f"  goal: <= {self.goal:g}  {self.verdict()}"
-                line += f"   {self.ratio():7.2f}{goal}"
+                line += f" {self.ratio():9.2f}{goal}"
             elif name == self.peer:
-                line += f"   {'1':>7}"
+                line += f" {'1':>9}"
             yield line
         yield f"{'':34} {self.unit}"
 
@@ -129,7 +129,7 @@ def print_table(about: dict[str, object], table: list[AnyRow]) -> None:
     for key, value in about.items():
         print(f"{key:10} {value}")
     print()
-    print(f"{'':34} {'variant':22} {'median':>9} {'min .. max':>19}   {'ratio':>7}")
+    print(f"{'':34} {'variant':22} {'median':>9} {'min .. max':>19} {'ratio':>9}")
     for row in table:
         for line in row.lines():
             print(line.rstrip())

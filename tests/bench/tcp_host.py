@@ -53,15 +53,24 @@ def device(name: str, backend: str, mtu: int, address: str) -> Iterator[wintun.T
 
 
 @contextlib.contextmanager
-def peer_process(address: str, counter: int) -> Iterator[None]:
+def peer_process(address: str, counter: int) -> Iterator[int]:
     command = [sys.executable, str(HERE / "tcp_peer.py"), address, str(PORT), str(counter)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[counter]) as server:
         try:
             if server.stdout is None or server.stdout.readline() != b"listening\n":
                 sys.exit("the peer's server has not begun")
-            yield
+            yield server.pid
         finally:
             server.kill()
+
+
+def drops_of(process: int, interface: str) -> int:
+    """Packets that found the transmit queue full, of an interface in that process's namespace."""
+    for line in Path(f"/proc/{process}/net/dev").read_text().splitlines():
+        name, _, counts = line.strip().partition(":")
+        if name == interface:
+            return int(counts.split()[11])
+    raise LookupError(f"{interface} is not in the peer's namespace")
 
 
 def kernel_socket() -> socket.socket:
@@ -101,7 +110,9 @@ def run_tunnel(sock: socket.socket, config: dict[str, Any], counter: int) -> dic
 
 
 def load_of(config: dict[str, Any], counter: int) -> tcp_load.Load:
-    return tcp_load.Load(config["direction"], config["connections"], config["warm"], config["seconds"], counter)
+    return tcp_load.Load(
+        config["direction"], config["connections"], config["warm"], config["seconds"], counter, config.get("ahead", 0)
+    )
 
 
 def measure(config: dict[str, Any]) -> dict[str, float]:
@@ -115,7 +126,7 @@ def measure(config: dict[str, Any]) -> dict[str, float]:
             return run_kernel(LOOPBACK, load)
     with contextlib.ExitStack() as clean:
         peer = clean.enter_context(device("benchpeer", "kernel", mtu, PEER))
-        clean.enter_context(peer_process(PEER, counter))
+        server = clean.enter_context(peer_process(PEER, counter))
         enter_network_namespace()  # this thread leaves the peer's: what comes from here goes through the relay
         host: Any
         if stack in TUNNELS:
@@ -133,7 +144,8 @@ def measure(config: dict[str, Any]) -> dict[str, float]:
                 figures = run_kernel(PEER, load)
             else:
                 figures = run_embedded(host, stack, load)
-            return {**figures, "packets": relay.packets, "lost": relay.lost, "dropped": relay.dropped}
+            dropped = relay.dropped + drops_of(server, peer.interface)
+            return {**figures, "packets": relay.packets, "lost": relay.lost, "dropped": dropped}
 
 
 if __name__ == "__main__":

@@ -36,6 +36,9 @@ class Load:
     warm: float  # seconds before the part that counts
     seconds: float
     counter: int  # descriptor of the peer's counter
+    ahead: int = (
+        0  # bytes of all connections that are written before the peer has them; 0: the stack holds writers back
+    )
 
     def peer_count(self) -> memoryview:
         return memoryview(mmap.mmap(self.counter, mmap.PAGESIZE)).cast("Q")
@@ -91,7 +94,7 @@ async def streams(dial: Callable[[], Any], load: Load) -> dict[str, float]:
     """By asyncio's streams."""
     if load.direction == "E":
         return await _hold(dial, load)
-    got, peer = 0, load.peer_count()
+    got, written, peer = 0, 0, load.peer_count()
     meter = Meter(lambda: got if load.direction == "D" else peer[0])
 
     async def download(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -102,9 +105,13 @@ async def streams(dial: Callable[[], Any], load: Load) -> dict[str, float]:
         raise ConnectionError("the peer has ended a download")
 
     async def upload(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
         writer.write(b"U")
         while True:
+            while load.ahead and written - peer[0] > load.ahead:
+                await asyncio.sleep(0.001)
             writer.write(BLOCK[:BLOCK_SIZE])
+            written += BLOCK_SIZE
             await writer.drain()
 
     pairs = await _dial_all(dial, load.connections)

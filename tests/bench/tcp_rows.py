@@ -28,6 +28,7 @@ STACKS = {  # what the table calls them, and tcp_host.py
     "loopback": "loopback",
 }
 WINDOW = 4 << 20
+AHEAD = 2 << 20  # bytes
 DIRECTIONS = {"down": "D", "up": "U"}
 MTUS = (1500, 16000)
 DELAYS = (0, 3, 30)  # ms, there and back
@@ -88,6 +89,9 @@ class TcpRow:
         for name in self.stacks:
             tell(f"{self.name}: {name}")
             config = {**self.config, "stack": self._stack(name), "seed": self.rounds}
+            if config["stack"] == "pytcp":
+                # It takes what it is given without end, and nearly stops when that has become much.
+                config["ahead"] = AHEAD
             try:
                 self.figures.setdefault(name, []).append(_measured(config))
             except RuntimeError as error:
@@ -133,10 +137,16 @@ class TcpRow:
             ],
         }
 
+    def _beside(self) -> dict[str, tuple[int, str]]:
+        """Figures that stand behind the first: digits after the point, and what they are."""
+        return {
+            "gbit_s": {"cpu_s_per_gb": (2, "CPU s per GB"), "mib": (1, "MiB of memory added")},
+            "rss": {"heap": (0, "bytes a connection of the C library's heap")},
+            "rtt": {},
+        }[self.figure]
+
     def lines(self) -> Iterator[str]:
-        digits = {"gbit_s": 3, "rss": 0, "rtt": 0}[self.figure]
-        factor = 1e6 if self.figure == "rtt" else 1
-        second = "heap" if self.figure == "rss" else "cpu_s_per_gb"
+        digits, factor = {"gbit_s": (3, 1), "rss": (0, 1), "rtt": (0, 1e6)}[self.figure]
         for name in self.stacks:
             values = [value * factor for value in self.values(name)]
             head = f"{self.name if name == self.stacks[0] else '':34} {name:22}"
@@ -144,14 +154,14 @@ class TcpRow:
                 yield f"{head} {self.failures.get(name, 'not measured')}"
                 continue
             spread = f"{min(values):.{digits}f} .. {max(values):.{digits}f}"
-            ratio = self.times(name, self.peer)
-            line = f"{head} {statistics.median(values):9.{digits}f} {spread:>19}   {'' if ratio is None else f'{ratio:.2f}':>7}"
-            other = self.median(name, second)
-            if other is not None:
-                line += f" {other:10.{0 if second == 'heap' else 2}f}"
+            times = self.times(name, self.peer)
+            line = f"{head} {statistics.median(values):9.{digits}f} {spread:>19} {'' if times is None else f'{times:.2f}':>9}"
+            for kind, (places, _) in self._beside().items():
+                other = self.median(name, kind)
+                line += " " * 12 if other is None else f" {other:11.{places}f}"
             yield line
-        second_unit = {"heap": "; last: bytes a connection of the C heap", "cpu_s_per_gb": "; last: CPU s per GB"}
-        yield f"{'':34} {self.unit}{second_unit[second] if self.figure != 'rtt' else ''}; ratio to {self.peer}"
+        beside = "".join(f"; {text}" for _, text in self._beside().values())
+        yield f"{'':34} {self.unit}; ratio to {self.peer}{beside}"
         for goal in self.goals:
             value = goal.value(self)
             yield f"{'':34} goal: {goal}: {'' if value is None else f'{value:.3g}'}  {goal.verdict(self)}"
