@@ -138,6 +138,7 @@ def measure(config: dict[str, Any]) -> dict[str, float]:
             backend = "kernel" if stack == "kernel" else "embedded"
             host = clean.enter_context(device("benchhost", backend, mtu, HOST))
         with Relay(host, peer, config["rtt"] / 2, config["loss"], config["seed"]) as relay:
+            load.relay_cpu = relay.cpu
             if stack in TUNNELS:
                 figures = run_tunnel(far, config, counter)
             elif stack == "kernel":

@@ -36,9 +36,8 @@ class Load:
     warm: float  # seconds before the part that counts
     seconds: float
     counter: int  # descriptor of the peer's counter
-    ahead: int = (
-        0  # bytes of all connections that are written before the peer has them; 0: the stack holds writers back
-    )
+    ahead: int = 0  # bytes that may be written before the peer has them, of all connections; 0: any number
+    relay_cpu: Callable[[], float] = float  # seconds, of the relay's thread if it is in this process
 
     def peer_count(self) -> memoryview:
         return memoryview(mmap.mmap(self.counter, mmap.PAGESIZE)).cast("Q")
@@ -73,12 +72,13 @@ def heap() -> int:
 class Meter:
     """From begin() to end(): what came, what it took."""
 
-    def __init__(self, count: Callable[[], int]) -> None:
-        self._count = count
+    def __init__(self, count: Callable[[], int], relay_cpu: Callable[[], float]) -> None:
+        self._count, self._relay_cpu = count, relay_cpu
         self._resident = resident()
 
     def begin(self) -> None:
         self._start, self._cpu, self._bytes = time.monotonic(), cpu(), self._count()
+        self._relay_start = self._relay_cpu()
 
     def end(self) -> dict[str, Any]:
         seconds, used = time.monotonic() - self._start, cpu() - self._cpu
@@ -86,6 +86,7 @@ class Meter:
         return {
             "gbit_s": moved * 8e-9 / seconds,
             "cpu_s_per_gb": used / (moved * 1e-9) if moved else None,
+            "relay_busy": (self._relay_cpu() - self._relay_start) / seconds or None,
             "mib": (resident() - self._resident) / (1 << 20),
         }
 
@@ -95,7 +96,7 @@ async def streams(dial: Callable[[], Any], load: Load) -> dict[str, float]:
     if load.direction == "E":
         return await _hold(dial, load)
     got, written, peer = 0, 0, load.peer_count()
-    meter = Meter(lambda: got if load.direction == "D" else peer[0])
+    meter = Meter(lambda: got if load.direction == "D" else peer[0], load.relay_cpu)
 
     async def download(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal got
@@ -167,7 +168,7 @@ async def _hold(dial: Callable[[], Any], load: Load) -> dict[str, float]:
 def blocking(connect: Callable[[], Any], load: Load) -> dict[str, float]:
     """By one blocking socket, in a thread of its own."""
     peer, got, failed = load.peer_count(), [0], []
-    meter = Meter(lambda: got[0] if load.direction == "D" else peer[0])
+    meter = Meter(lambda: got[0] if load.direction == "D" else peer[0], load.relay_cpu)
     rtt = _round_trip(connect)
     connection = connect()
     ending = False

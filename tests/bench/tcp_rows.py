@@ -140,7 +140,11 @@ class TcpRow:
     def _beside(self) -> dict[str, tuple[int, str]]:
         """Figures that stand behind the first: digits after the point, and what they are."""
         return {
-            "gbit_s": {"cpu_s_per_gb": (2, "CPU s per GB"), "mib": (1, "MiB of memory added")},
+            "gbit_s": {
+                "cpu_s_per_gb": (2, "CPU s per GB"),
+                "mib": (1, "MiB of memory added"),
+                "relay_busy": (2, "the relay's thread, of a processor"),
+            },
             "rss": {"heap": (0, "bytes a connection of the C library's heap")},
             "rtt": {},
         }[self.figure]
