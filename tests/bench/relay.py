@@ -19,42 +19,67 @@ from typing import Any, Optional
 
 QUEUE = 5000  # packets that a direction holds, and the transmit queue of each TUN
 HEADER = 40  # bytes, of IPv6
+STREAM = 16 << 20  # bytes that may wait for room in a stream; then packets are dropped
 
 
 class StreamEnd:
-    """The end of a process that has its IPv6 packets from a stream, as pymobiledevice3's tunnels have them."""
+    """The end of a process that has its IPv6 packets from a stream, as pymobiledevice3's tunnels have them.
+
+    It never waits, since the other process may have stopped reading and wait for us to read.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
         self._socket = sock
-        self._rest = b""
+        self._came = b""
+        self._goes = bytearray()
+        self.ended = False
+
+    @property
+    def full(self) -> bool:
+        """What was written waits for room in the stream: flush() when there is some."""
+        return bool(self._goes) and not self.ended
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
     def read_batch(self) -> list[bytes]:
         try:
-            self._rest += self._socket.recv(1 << 18, socket.MSG_DONTWAIT)
-        except (BlockingIOError, ConnectionResetError):
+            data = self._socket.recv(1 << 18)
+        except BlockingIOError:
             return []
+        except ConnectionResetError:
+            data = b""
+        self.ended = self.ended or not data
+        self._came += data
         packets, at = [], 0
-        while len(self._rest) - at >= HEADER:
-            end = at + HEADER + int.from_bytes(self._rest[at + 4 : at + 6], "big")
-            if end > len(self._rest):
+        while len(self._came) - at >= HEADER:
+            end = at + HEADER + int.from_bytes(self._came[at + 4 : at + 6], "big")
+            if end > len(self._came):
                 break
-            packets.append(self._rest[at:end])
+            packets.append(self._came[at:end])
             at = end
-        self._rest = self._rest[at:]
+        self._came = self._came[at:]
         return packets
 
     def write_many(self, packets: Any) -> int:
-        """Waits while the stream is full: a stream loses nothing. The other process reads whatever else it does."""
-        try:
-            self._socket.sendall(b"".join(packets))
-        except (BrokenPipeError, ConnectionResetError):
+        if self.ended or len(self._goes) > STREAM:
             return 0
+        for packet in packets:
+            self._goes += packet
+        self.flush()
         return len(packets)
 
     write_batch = write_many
+
+    def flush(self) -> None:
+        try:
+            while self._goes:
+                del self._goes[: self._socket.send(self._goes)]
+        except BlockingIOError:
+            pass
+        except (BrokenPipeError, ConnectionResetError):
+            self.ended = True
 
 
 class _Line:
@@ -174,11 +199,14 @@ class Relay:
             self._error = error
 
     def _carry(self) -> None:
-        lines, ends = self._lines, [self._told, *self._ends]
+        lines, streams = self._lines, [end for end in self._ends if isinstance(end, StreamEnd)]
         while not self._ending:
             first_due = min((due for due in (line.due() for line in lines) if due is not None), default=None)
             wait = None if first_due is None else max(0.0, first_due - time.monotonic())
-            select.select(ends, [], [], wait)
+            ends = [end for end in self._ends if not getattr(end, "ended", False)]
+            select.select([self._told, *ends], [stream for stream in streams if stream.full], [], wait)
+            for stream in streams:
+                stream.flush()
             moved = True
             while moved and not self._ending:
                 moved = False

@@ -38,7 +38,7 @@ from tcp_peer import LOOPBACK, grow, prepare  # noqa: E402
 HOST, PEER, PORT = "fd09::1", "fd09::2", 4000
 TUNNELS = ("pytcp", "tunnel")
 WINDOW = 4 << 20  # bytes that the embedded stack and pymobiledevice3 have; the kernel is given as much
-PACKETS = 16 << 20  # bytes in the stream to a tunnel
+STREAM = 16 << 20  # bytes in the socket of a stream to a tunnel
 
 
 @contextlib.contextmanager
@@ -132,7 +132,7 @@ def measure(config: dict[str, Any]) -> dict[str, float]:
         if stack in TUNNELS:
             near, far = socket.socketpair()
             for end in (clean.enter_context(near), clean.enter_context(far)):
-                grow(end, PACKETS)
+                grow(end, STREAM)
             host = StreamEnd(near)
         else:
             backend = "kernel" if stack == "kernel" else "embedded"
