@@ -15,6 +15,7 @@ import pytest
 from wintun import _native
 
 RUN = Path(__file__).resolve().parents[1] / "bench" / "run.py"
+sys.path.append(str(RUN.parent))
 # A row of each kind: the others differ in their figures' settings alone.
 KINDS = {
     "relay 1500": {"kernel", "loopback"},
@@ -91,3 +92,28 @@ def test_the_table_names_goals_and_spread():
     assert "read 64 B" in table
     assert ".." in table
     assert "<= 1" in table
+
+
+def spread(value):
+    return {"median": value, "min": value / 2, "max": value * 2}
+
+
+def test_pictures_are_drawn_of_what_was_measured(tmp_path):
+    pytest.importorskip("matplotlib")
+    import pictures
+
+    pictures.need()
+    config = {"direction": "D", "mtu": 16000, "rtt": 0.003, "loss": 0.0, "connections": 1}
+    row = {"row": "tcp down 16000 3 ms", "unit": "Gbit/s", "config": config, "figures": {"wintun": spread(5)}}
+    row["others"] = {"cpu_s_per_gb": {"wintun": spread(1)}}
+    many = {
+        **row,
+        "config": {**config, "rtt": 0, "connections": 10},
+        "figures": {"wintun": spread(3), "kernel": spread(4)},
+    }
+    failed = {**row, "config": {**config, "rtt": 0.03}, "figures": {}, "others": {}}
+    packets = {"row": "read 64 B", "unit": "CPU ns", "figures": {"wintun": spread(1500), "os.read": spread(1600)}}
+    files = list(pictures.draw(tmp_path / "new", [row, many, failed, packets]))
+    assert [file.name for file in files] == ["tcp-delay.png", "tcp-connections.png", "packets.png"]
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
+    assert [file.name for file in pictures.draw(tmp_path, [packets])] == ["packets.png"]
