@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,25 @@ def test_pictures_are_drawn_of_what_was_measured(tmp_path):
     assert [file.name for file in files] == ["tcp-delay.png", "tcp-connections.png", "packets.png"]
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
     assert [file.name for file in pictures.draw(tmp_path, [packets])] == ["packets.png"]
+
+
+def test_the_peer_leaves_nothing_in_the_kernel_when_it_is_ended():
+    import tcp_peer
+
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as found:
+        port = found.getsockname()[1]
+    counter = os.memfd_create("counter")
+    os.ftruncate(counter, 4096)
+    command = [sys.executable, tcp_peer.__file__, "::1", str(port), str(counter)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[counter]) as server:
+        os.close(counter)
+        assert server.stdout.readline() == b"listening\n"
+        with socket.create_connection(("::1", port), timeout=30) as connection:
+            connection.sendall(b"D")
+            connection.recv(1)
+            server.kill()
+            server.wait()
+            # What was not sent is not sent any more: a reset, and nothing that the kernel would have to repeat.
+            with pytest.raises(ConnectionResetError):
+                while connection.recv(1 << 20):
+                    pass
