@@ -229,6 +229,7 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"no network namespace ({error}): run as root, or allow user namespaces")
 
+    load = os.getloadavg()[0]  # of others: figures of a busy machine mean little
     scale = 0.05 if arguments.smoke else 1.0
     rounds = 1 if arguments.smoke else arguments.rounds
     with rows.Bench(scale) as bench:
@@ -240,7 +241,7 @@ def main() -> None:
             return
         measure(table, rounds)
 
-    about: dict[str, Any] = {**machine(), "rounds": rounds}
+    about: dict[str, Any] = {**machine(), "load": f"{load:.1f} before", "rounds": rounds}
     if arguments.json:
         print(json.dumps({**about, "rows": [row.as_dict() for row in table]}, indent=2))
     else:
