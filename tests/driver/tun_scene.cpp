@@ -5,13 +5,10 @@
 #include <linux/if.h>
 #include <linux/rtnetlink.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <fstream>
 
 namespace wintun {
 namespace {
@@ -20,11 +17,6 @@ constexpr auto kPatience = std::chrono::seconds(20);
 constexpr std::uint16_t kHere = 7001, kThere = 7002;
 
 [[noreturn]] void fail(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
-
-void write_file(const char* path, const std::string& text) {
-  std::ofstream file(path);
-  file << text;
-}
 
 union SocketAddress {
   sockaddr any;
@@ -71,15 +63,6 @@ void append(Bytes& to, const IpAddress& address) {
 }
 
 }  // namespace
-
-void enter_own_namespace() {
-  if (::unshare(CLONE_NEWNET) == 0) return;
-  const std::string uid = std::to_string(::getuid()), gid = std::to_string(::getgid());
-  if (::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) fail("cannot make a network namespace for the test");
-  write_file("/proc/self/setgroups", "deny");
-  write_file("/proc/self/uid_map", "0 " + uid + " 1");
-  write_file("/proc/self/gid_map", "0 " + gid + " 1");
-}
 
 bool eventually(const std::function<bool()>& is_true) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;

@@ -13,6 +13,7 @@
 #include <system_error>
 #include <vector>
 
+#include "../own_network.hpp"
 #include "driver/linux/device.hpp"
 #include "platform/interface.hpp"
 #include "ring/consumer.hpp"
@@ -21,9 +22,6 @@
 namespace wintun {
 
 using Bytes = std::vector<std::uint8_t>;
-
-// The calling thread gets a network namespace of its own; without the right to that, a user namespace first.
-void enter_own_namespace();
 
 // Looks until it is true, at most 20 seconds.
 bool eventually(const std::function<bool()>& is_true);
@@ -89,7 +87,10 @@ class Program {
 // An interface that is up with both families' addresses.
 class TunScene : public testing::Test {
  protected:
-  void SetUp() override { enter_own_namespace(); }
+  // Fixtures that go on after it look at IsSkipped() first.
+  void SetUp() override {
+    if (const std::string reason = enter_own_network(); !reason.empty()) GTEST_SKIP() << reason;
+  }
 
   std::unique_ptr<LinuxDevice> connected(Program& program, const std::string& name = "Demo");
   // Pumps until a packet comes for which `wanted` is true; the kernel's own (neighbour and router messages) pass by.

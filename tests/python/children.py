@@ -5,8 +5,10 @@ Children inherit the caller's network namespace.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
@@ -26,18 +28,28 @@ _LIMIT = 60  # seconds: a safety net, no test waits for it
 HERE = Path(__file__).resolve().parent
 
 
+def give_up_rights() -> None:
+    """For the code of a child: another user where this one may become one, and no capability in any case."""
+    try:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    except OSError:  # an ordinary user, or root of a user namespace without others
+        assert ctypes.CDLL(None).capset(struct.pack("II", 0x20080522, 0), bytes(24)) == 0
+
+
 def _command(code: str) -> list[str]:
     return [sys.executable, "-W", "error", "-u", "-c", textwrap.dedent(code)]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])}
 
 
 def run(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Runs to the end, and asserts that it exits with 0."""
     done = subprocess.run(
-        _command(code), capture_output=True, text=True, timeout=_LIMIT, env=_environment(), check=False, **options
+        _command(code), capture_output=True, text=True, timeout=_LIMIT, env=environment(), check=False, **options
     )
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
@@ -53,7 +65,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=_environment(),
+            env=environment(),
         )
 
     def __enter__(self) -> Child:

@@ -1,4 +1,4 @@
-"""Every test gets a network namespace of its own, made here and gone when nothing refers to it any more.
+"""Every test of a device gets a network namespace of its own, made here and gone when nothing refers to it any more.
 
 `unshare` moves only the calling thread, and threads and processes started later are born into the same namespace, so
 the main thread moves before each test and never goes back: the way back would need rights over the first namespace
@@ -8,13 +8,12 @@ allows it. What then still cannot run is skipped with its reason (tools/test cou
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
-from namespaces import enter_network_namespace, enter_user_namespace
+from namespaces import enter_network_namespace, enter_user_namespace, why_no_tun
 
 if TYPE_CHECKING:
     import wintun
@@ -25,22 +24,30 @@ _reason = ""
 def pytest_configure() -> None:
     global _reason
     try:
-        if os.geteuid() != 0:
-            enter_user_namespace()  # needs a process of one thread, so before any test has run
         enter_network_namespace()
-        os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
-    except OSError as error:
-        _reason = f"no network namespace with TUN devices here ({error}): run as root, or allow user namespaces"
+    except PermissionError as refused:
+        try:
+            enter_user_namespace()  # needs a process of one thread, so before any test has run
+            enter_network_namespace()
+        except OSError:
+            _reason = f"no network namespace, which needs CAP_SYS_ADMIN or user namespaces: {refused.strerror}"
+            return
+    _reason = why_no_tun()
+
+
+@pytest.fixture
+def own_network() -> None:
+    """An empty network namespace with its loopback up, where TUN devices can be made."""
+    if _reason:
+        pytest.skip(_reason)
+    enter_network_namespace()
 
 
 @pytest.fixture(autouse=True)
 def namespace(request: pytest.FixtureRequest) -> None:
-    """An empty network namespace with its loopback up. Tests marked `no_device` run without."""
-    if request.node.get_closest_marker("no_device"):
-        return
-    if _reason:
-        pytest.skip(_reason)
-    enter_network_namespace()
+    """`own_network` for every test but those marked `no_device`; of these, one may ask for it by name."""
+    if not request.node.get_closest_marker("no_device"):
+        request.getfixturevalue("own_network")
 
 
 @pytest.fixture

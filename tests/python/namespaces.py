@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -12,6 +13,7 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 SIOCGIFFLAGS = 0x8913
 SIOCSIFFLAGS = 0x8914
+TUNSETIFF = 0x400454CA
 IFF_UP = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -48,6 +50,22 @@ def enter_network_namespace() -> None:
                 file.write(value)
         except OSError:
             pass
+
+
+def why_no_tun() -> str:
+    """Why this process cannot make a TUN device in its network namespace; empty when it can. Nothing is made."""
+    try:
+        tun = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        return f"/dev/net/tun cannot be opened: {error.strerror}"
+    try:
+        # Flags that name no kind of device: the kernel looks at the rights first, then calls them invalid.
+        fcntl.ioctl(tun, TUNSETIFF, bytes(40))
+    except OSError as error:
+        return "" if error.errno == errno.EINVAL else f"the kernel makes no TUN device here: {error.strerror}"
+    finally:
+        os.close(tun)
+    return ""
 
 
 def set_up(interface: str, up: bool = True) -> None:

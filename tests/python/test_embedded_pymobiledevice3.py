@@ -209,6 +209,7 @@ def test_their_own_connection_class_dials_through_the_tunnel():
     run(main())
 
 
+@pytest.mark.no_device
 def test_what_they_had_before_comes_back():
     before = tunnel_service.create_tun_device
     with on_wintun.tunnel_devices():

@@ -73,6 +73,7 @@ def test_the_seed_program_prints_what_the_network_stack_sends():
         pings.wait(60)
 
 
+@pytest.mark.no_device
 def test_the_seed_program_is_the_one_of_the_interface():
     program = (EXAMPLES / "seed.py").read_text()
     assert program.startswith("import os\nimport wintun\nfrom threading import Thread\n")

@@ -155,6 +155,7 @@ def test_asyncio_reads_and_cancellations_leak_nothing(tun):
     check_for_leaks(cycle, 200, 20, bytes_a_cycle=5000)
 
 
+@pytest.mark.no_device
 def test_failed_constructors_leak_nothing():
     def cycle():
         for options in ({"ring_capacity": 1}, {"guid": "x"}, {"backend": "x"}, {"name": "lo"}, {"name": ""}):

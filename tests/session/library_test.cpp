@@ -26,17 +26,30 @@ std::system_error error_of_loading(const std::string& path) {
   return std::system_error({}, "");
 }
 
+// Where the machine has no TUN, the driver's version is not there either.
+void expect_the_drivers_version(const Library& library) {
+  if (::access("/dev/net/tun", F_OK) == 0) {
+    EXPECT_EQ(library.driver_version(), 1u);
+    return;
+  }
+  try {
+    ADD_FAILURE() << "version " << library.driver_version() << " of no driver";
+  } catch (const std::system_error& error) {
+    EXPECT_EQ(error.code(), std::errc::no_such_file_or_directory) << error.what();
+  }
+}
+
 TEST(LibraryTest, the_linked_one_is_ours_and_one_object) {
   const auto library = Library::linked();
   EXPECT_EQ(library, Library::linked());
   EXPECT_EQ(library->path(), "");
-  EXPECT_EQ(library->driver_version(), 1u);
+  expect_the_drivers_version(*library);
 }
 
 TEST(LibraryTest, ours_by_path_has_the_published_functions_and_our_own) {
   const auto library = Library::load(WINTUN_LIBRARY);
   EXPECT_EQ(library->path(), WINTUN_LIBRARY);
-  EXPECT_EQ(library->driver_version(), 1u);
+  expect_the_drivers_version(*library);
   const Functions& functions = library->functions();
   EXPECT_NE(functions.create_adapter, Library::linked()->functions().create_adapter);
   EXPECT_NE(functions.receive_packets, nullptr);

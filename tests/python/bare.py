@@ -1,0 +1,73 @@
+"""Runs a command as a bare container would: `python3 tests/python/bare.py COMMAND ...`.
+
+No /dev/net/tun, no capability, and no user namespace to get one in. The command keeps the user it was started by (root
+stays root by name, and owner of its files). Where there is no right to take these away, there is none to take.
+The options leave some of it out: `--tun` leaves the device node, `--rights` the capabilities and the namespaces.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import struct
+import sys
+
+from namespaces import enter_user_namespace
+
+_CLONE_NEWNS = 0x20000
+_MS_REC_PRIVATE = 0x44000
+_CAPABILITY_VERSION = 0x20080522
+_PR_CAPBSET_DROP = 24
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error), what)
+
+
+def hide_tun() -> None:
+    """An empty folder in place of /dev/net, for this process and its children."""
+    if os.path.exists("/dev/net"):
+        _check(_libc.unshare(_CLONE_NEWNS), "unshare")
+        _check(_libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None), "mount")
+        _check(_libc.mount(b"none", b"/dev/net", b"tmpfs", 0, None), "mount")
+
+
+def refuse_user_namespaces() -> None:
+    """In this user namespace; those outside are not changed. Where /proc is read-only they can be made, and used for
+    nothing: to be root in one takes a capability."""
+    with contextlib.suppress(OSError), open("/proc/sys/user/max_user_namespaces", "w") as file:
+        file.write("0")
+
+
+def drop_capabilities() -> None:
+    """All of them, for good: also from what an exec by root would give."""
+    for capability in range(64):
+        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails for those that this kernel has not
+    _check(_libc.capset(struct.pack("II", _CAPABILITY_VERSION, 0), bytes(24)), "capset")
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    options = {argument for argument in arguments if argument in ("--tun", "--rights")}
+    command = [argument for argument in arguments if argument not in options]
+    try:
+        enter_user_namespace()
+    except OSError:
+        pass  # none can be made, and so there are no rights but those that this process came with
+    else:
+        if "--tun" not in options:
+            hide_tun()
+        if "--rights" not in options:
+            refuse_user_namespaces()
+    if "--rights" not in options:
+        drop_capabilities()
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main()
