@@ -320,10 +320,21 @@ def step_pytest(step: Step) -> None:
 
 
 def step_demo(step: Step) -> None:
-    """tools/demo: real packets from the kernel, and nothing left behind"""
+    """tools/demo: real packets from the kernel, a checked download through the embedded stack"""
     step.run("tools/demo")
-    if "Received " not in step.log.read_text(errors="replace"):
-        raise StepFailed("the demo received nothing")
+    lines = step.log.read_text(errors="replace").splitlines()
+    # Each part either did what it is for, or is missing here and says why.
+    for part, proof, missing in (
+        ("kernel", "Received ", "no device of the kernel here"),
+        ("embedded", "every byte as it was sent", "this build is without the embedded backend"),
+    ):
+        reason = next((line for line in lines if line.startswith(missing)), None)
+        if any(proof in line for line in lines):
+            step.outcome.passed += 1
+        elif reason is not None:
+            step.outcome.skipped.append(Skip(f"the demo's {part} part", reason))
+        else:
+            raise StepFailed(f"the demo's {part} part received nothing")
 
 
 STEPS: dict[str, Callable[[Step], None]] = {

@@ -51,8 +51,13 @@ def build_parser() -> argparse.ArgumentParser:
     def add(name: str, summary: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=summary, description=summary, parents=[common], epilog=_EPILOG)
 
-    demo = add("demo", "real packets: the kernel pings a device of ours, in a network namespace of its own")
-    demo.add_argument("--quick", action="store_true", help="a ping and a few datagrams, under a second")
+    demo = add("demo", "real packets: the kernel pings a device of ours; a stack in this process downloads")
+    demo.add_argument("--quick", action="store_true", help="few packets and little data, about a second")
+    demo.add_argument(
+        "--backend",
+        choices=("kernel", "embedded"),
+        help="only this one; otherwise both, and the embedded one alone where the kernel's is not to be had",
+    )
     add("list", "the TUN interfaces of this machine, and who holds them")
     add("version", "versions of the package, the driver, Python and the system")
 
@@ -81,7 +86,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.command == "demo":
         from wintun._cli_demo import demo
 
-        return demo(output, quick=arguments.quick)
+        return demo(output, arguments.quick, arguments.backend)
     if arguments.command == "list":
         from wintun._cli_list import list_interfaces
 

@@ -1,232 +1,69 @@
-"""The command demo: a device in a network namespace of its own, to which the real kernel sends.
+"""The command demo: what each backend does here, with real traffic whose arrival is checked.
 
-Two threads: one makes traffic (the system's ping; UDP from an ordinary socket), the main one reads the device, answers
-pings and shows what came. Nothing on the machine is touched; the namespace ends with the process.
+The kernel's part needs rights; where they are missing, the embedded part runs alone and a line says why. It is chosen
+here and nowhere else: a TunDevice never falls back. Neighbours: _cli_demo_kernel.py, _cli_demo_embedded.py.
 """
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import threading
-import time
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+import os
+import re
+from typing import Any, Optional
 
-import wintun
-from wintun._cli_namespace import enter_private_network
-from wintun._cli_output import Output, rich_table
-from wintun._cli_ping import echo_reply
+from wintun import _arguments, _cli_demo_embedded, _cli_demo_kernel
+from wintun._cli import EXIT_NO_DRIVER, exit_code_of
+from wintun._cli_doctor import check_tun
+from wintun._cli_output import Output
+from wintun._native import has_stack
 
-_HOST4, _PEER4 = "10.2.0.1/24", "10.2.0.2"
-_HOST6, _PEER6 = "fd00:2::1/64", "fd00:2::2"
-_PORT = 9  # discard
-_QUIET = 0.3  # seconds without a packet after the traffic ended: all that was sent has come
-_LIMIT = 60.0  # seconds for the whole demo, whatever happens
+NO_STACK = "this build is without the embedded backend: run tools/fetch-lwip, which brings the source, and build again"
 
 
-@dataclass
-class _Plan:
-    """How much traffic."""
-
-    pings: int
-    datagrams: int  # each is shown
-    burst: int  # as fast as it goes, counted only
-
-
-@dataclass
-class _Seen:
-    """What the main thread counted."""
-
-    packets: int = 0
-    size: int = 0
-    pings: int = 0
-    datagrams: int = 0
-    burst_start: float = 0.0
-    burst_end: float = 0.0
+def _in_short(error: OSError) -> str:
+    """What is missing, for one line; what to do about it is said by the doctor."""
+    node = check_tun()
+    if node.status != "ok":
+        return f"{node.name} {node.found}"
+    return re.split(r" \(the library says|; |\. ", str(error.strerror))[0]
 
 
-@dataclass
-class _Traffic:
-    """What the traffic's thread did. `phase` is a line for people; the rest is read when `done` is set."""
-
-    plan: _Plan
-    sent: int = 0
-    ping_codes: dict[str, int | None] = field(default_factory=dict)
-    ping_output: list[str] = field(default_factory=list)
-    error: OSError | None = None
-    quiet: threading.Event = field(default_factory=threading.Event)  # packets are too many to show each
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        try:
-            self._ping(_PEER4)
-            if has_ipv6():
-                self._ping(_PEER6)
-            self._send_datagrams()
-        except OSError as error:
-            self.error = error
-        finally:
-            self.done.set()
-
-    def _ping(self, peer: str) -> None:
-        program = shutil.which("ping") or shutil.which("ping", path="/usr/bin:/bin:/usr/sbin:/sbin")
-        if program is None:
-            self.ping_codes[peer] = None
-            return
-        command = [program, "-n", "-c", str(self.plan.pings), "-i", "0.2", "-W", "2", peer]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        self.ping_codes[peer] = answer.returncode
-        self.ping_output += (answer.stdout + answer.stderr).splitlines()
-
-    def _send_datagrams(self) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow:
-            flow.connect((_PEER4, _PORT))
-            for number in range(self.plan.datagrams):
-                flow.send(bytes(100 * (number % 13)))
-                time.sleep(0.01)
-            self.quiet.set()
-            payload = bytes(1372)
-            for _ in range(self.plan.burst):
-                flow.send(payload)
-            self.sent = self.plan.datagrams + self.plan.burst
-
-
-def has_ipv6() -> bool:
-    """Whether this namespace's kernel lets an interface have an IPv6 address."""
-    setting = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
-    return setting.exists() and setting.read_text().strip() == "0"
-
-
-class _View:
-    """The live summary: a rich panel under the lines on a terminal, one plain line at the end elsewhere."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._shown = 0.0
-        self._live = None
-        if output.use_rich:
-            from rich.live import Live
-
-            self._live = Live(auto_refresh=False)
-            self._live.start()
-
-    def received(self, size: int) -> None:
-        if self._live is not None:
-            self._live.console.print(f"Received {size}")
-        else:
-            self._output.line(f"Received {size}")
-
-    def update(self, seen: _Seen, now: float) -> None:
-        if self._live is None or now - self._shown < 0.1:
-            return
-        self._shown = now
-        headers = ("packets", "bytes", "pings answered", "UDP datagrams")
-        self._live.update(rich_table(headers, [(seen.packets, seen.size, seen.pings, seen.datagrams)]), refresh=True)
-
-    def close(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-
-def _read(device: wintun.TunDevice, traffic: _Traffic, view: _View) -> _Seen:
-    """Reads and answers until the traffic has ended and nothing more comes."""
-    seen = _Seen()
-    last = time.monotonic()
-    limit = last + _LIMIT
-    while last < limit:
-        if not device.wait_read_event(_QUIET):
-            now = time.monotonic()
-            view.update(seen, now)
-            if traffic.done.is_set() or now > limit:
-                break
-            continue
-        show = not traffic.quiet.is_set()
-        last = time.monotonic()
-        for packet in device.read_many():
-            seen.packets += 1
-            seen.size += len(packet)
-            if packet[0] >> 4 == 4 and packet[9] == socket.IPPROTO_UDP:
-                seen.datagrams += 1
-                seen.burst_end = last
-            reply = echo_reply(packet)
-            if reply is not None:
-                device.write(reply)
-                seen.pings += 1
-            if show:
-                view.received(len(packet))
-        if not show and not seen.burst_start:
-            seen.burst_start = last
-        view.update(seen, last)
-    return seen
-
-
-def demo(output: Output, quick: bool) -> int:
+def demo(output: Output, quick: bool, backend: Optional[str] = None) -> int:
     """Runs the demo.
 
     Args:
         output: Where to show.
-        quick: One ping and a few datagrams.
+        quick: A ping or two and little data, under a second.
+        backend: 'kernel' or 'embedded': this one or an error. None: as WINTUN_BACKEND says; without that the kernel's
+            where it can be had, and the embedded one in any case.
 
     Returns:
-        0 if every ping was answered and every datagram received, else 1.
+        0 if all that was sent came through, else 1.
     """
-    how = enter_private_network()
-    traffic = _Traffic(_Plan(1, 5, 10) if quick else _Plan(5, 20, 20000))
-    with ExitStack() as stack:
-        device = stack.enter_context(wintun.TunDevice("Demo", "wintun demo"))
-        device.mtu = 1420
-        device.addr = _HOST4
-        if has_ipv6():
-            device.add_address(_HOST6)
-        device.up()
-        output.line(f"{device.interface}: up in a {how} of its own, addresses {_HOST4}, {_HOST6}, MTU {device.mtu}")
-        output.line(f"the kernel pings {_PEER4} and sends UDP to it; we are {_PEER4}")
-        view = _View(output)
-        stack.callback(view.close)
-        thread = threading.Thread(target=traffic.run, name="traffic", daemon=True)
-        thread.start()
-        seen = _read(device, traffic, view)
-        view.close()
-        counted = dict(device.statistics)
-        thread.join(5)
-    return _report(output, traffic, seen, counted)
-
-
-def _report(output: Output, traffic: _Traffic, seen: _Seen, counted: dict[str, int]) -> int:
-    for line in traffic.ping_output:
-        if line.strip():
-            output.line(f"  ping: {line}")
-    missing = [peer for peer, code in traffic.ping_codes.items() if code is None]
-    if missing:
-        output.line("the program `ping` is not installed (Debian: iputils-ping): only UDP was tried")
-    unanswered = [peer for peer, code in traffic.ping_codes.items() if code not in (0, None)]
-    lost = traffic.sent - seen.datagrams
-    ok = traffic.error is None and not unanswered and lost == 0 and traffic.sent > 0
-    seconds = seen.burst_end - seen.burst_start
-    rate = traffic.plan.burst / seconds if seconds > 0 else 0.0
-    output.result(
-        {
-            "ok": ok,
-            "packets": seen.packets,
-            "bytes": seen.size,
-            "pings_answered": seen.pings,
-            "datagrams_sent": traffic.sent,
-            "datagrams_received": seen.datagrams,
-            "burst_packets_per_second": round(rate),
-            "statistics": counted,
-        }
-    )
-    output.line(f"{seen.packets:,} packets, {seen.size:,} bytes read; {seen.pings} pings answered")
-    output.line(f"UDP: {seen.datagrams:,} of {traffic.sent:,} datagrams received, the burst at {rate:,.0f} packets/s")
-    if traffic.error is not None:
-        output.line(f"the traffic ended early: {traffic.error}")
-    if unanswered:
-        output.line(f"pings without an answer: {', '.join(unanswered)}")
-    output.line("all came through; the device is gone" if ok else "NOT all came through")
-    with suppress(KeyError):
-        if counted["received_drops"]:
-            output.line(f"{counted['received_drops']} packets were dropped on their way to the program")
+    if backend is None and os.environ.get("WINTUN_BACKEND"):
+        backend = _arguments.backend(None)
+    kernel: Optional[dict[str, Any]] = None
+    missing = ""
+    if backend != "embedded":
+        try:
+            kernel = _cli_demo_kernel.run(output, quick)
+        except OSError as error:
+            if backend == "kernel" or exit_code_of(error) != EXIT_NO_DRIVER:
+                raise
+            if not has_stack:
+                raise OSError(
+                    error.errno, f"no device of the kernel here ({_in_short(error)}), and {NO_STACK}"
+                ) from None
+            missing = _in_short(error)
+            output.line(
+                f"no device of the kernel here ({missing}): this is the embedded backend, which needs no rights"
+            )
+    embedded: Optional[dict[str, Any]] = None
+    if has_stack and backend != "kernel":
+        embedded = _cli_demo_embedded.run(output, quick)
+    elif backend == "embedded":
+        raise OSError(_cli_demo_embedded.NOT_BUILT, f"the embedded backend: {NO_STACK}")
+    elif backend is None:
+        output.line(NO_STACK)
+    ok = all(part["ok"] for part in (kernel, embedded) if part is not None)
+    output.result({"ok": ok, "kernel": kernel, "kernel_missing": missing or None, "embedded": embedded})
     return 0 if ok else 1

@@ -1,4 +1,4 @@
-"""The commands version and doctor: what is here, whether it can run TUN devices, and what to do if not.
+"""The commands version and doctor: what is here, which backend it can run, and what to do if not.
 
 doctor changes nothing: what it tries, it tries in other processes and in namespaces of their own.
 """
@@ -21,6 +21,7 @@ from typing import Any, Callable
 
 import wintun
 from wintun._cli_output import Output
+from wintun._native import has_stack
 
 _TUN = Path("/dev/net/tun")
 _CAP_NET_ADMIN = 12
@@ -32,6 +33,9 @@ _REMEDY_TUN = (
 _REMEDY_NAMESPACES = (
     "as root: sysctl -w user.max_user_namespaces=10000, and where they exist kernel.unprivileged_userns_clone=1 and "
     "kernel.apparmor_restrict_unprivileged_userns=0"
+)
+_REMEDY_STACK = (
+    "run tools/fetch-lwip, which brings the source it is built from, and build again (tools/install-package)"
 )
 
 
@@ -75,7 +79,8 @@ def version(output: Output) -> int:
     return 0
 
 
-def _check_tun() -> Check:
+def check_tun() -> Check:
+    """Whether the device node of the kernel's TUN can be opened."""
     name = str(_TUN)
     if not _TUN.exists():
         return Check(name, "fail", "does not exist", _REMEDY_TUN)
@@ -158,23 +163,40 @@ def _check_descriptors() -> Check:
     return Check("descriptors", "ok", f"{used} of {soft} are in use")
 
 
-def _check_packets() -> Check:
-    answer = _run_self("-m", "wintun", "demo", "--quick", "--json")
+def _try_backend(backend: str) -> tuple[dict[str, Any], str]:
+    """What the demo of this backend found; empty, and why, if not all came through."""
+    answer = _run_self("-m", "wintun", "demo", "--backend", backend, "--quick", "--json")
     try:
         result: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         result = {}
     if answer.returncode == 0 and result.get("ok"):
-        return Check("packets", "ok", f"{result['packets']} came from the kernel, in a namespace of their own")
+        return result[backend], ""
     reason = result.get("error", {}).get("message") or (answer.stderr.strip().splitlines() or ["some were lost"])[-1]
+    return {}, reason
+
+
+def _check_packets() -> Check:
+    result, reason = _try_backend("kernel")
+    if not reason:
+        return Check("packets", "ok", f"{result['packets']} came from the kernel, in a namespace of their own")
     return Check("packets", "fail", f"no device could be tried: {reason}", "mend what failed above, then try again")
+
+
+def _check_embedded() -> Check:
+    if not has_stack:
+        return Check("embedded", "warn", "this build has no embedded backend, which needs no rights", _REMEDY_STACK)
+    result, reason = _try_backend("embedded")
+    if not reason:
+        return Check("embedded", "ok", f"{sum(p['downloaded'] for p in result['peers']):,} bytes came by its own stack")
+    return Check("embedded", "fail", f"could not be tried: {reason}", "this should work anywhere: please report it")
 
 
 def _checks(output: Output) -> Iterator[Check]:
     yield Check("package", "ok", f"wintun {package_version()}, {wintun.__file__}")
     yield Check("system", "ok", f"{platform.system()} {platform.release()}, Python {platform.python_version()}")
     checks: tuple[Callable[[], Check], ...] = (
-        _check_tun,
+        check_tun,
         _check_driver,
         _check_rights,
         _check_namespaces,
@@ -182,6 +204,7 @@ def _checks(output: Output) -> Iterator[Check]:
         _check_memory,
         _check_descriptors,
         _check_packets,
+        _check_embedded,
     )
     for check in checks:
         output.progress(f"looking at {check.__name__.removeprefix('_check_')}")
@@ -190,7 +213,10 @@ def _checks(output: Output) -> Iterator[Check]:
         except OSError as error:
             # Where even looking is forbidden, say that and go on.
             yield Check(
-                check.__name__.removeprefix("_check_"), "warn", f"could not be looked at: {error}", "run it as root"
+                check.__name__.lstrip("_").removeprefix("check_"),
+                "warn",
+                f"could not be looked at: {error}",
+                "run it as root",
             )
     output.progress_done()
 
@@ -209,6 +235,12 @@ def doctor(output: Output) -> int:
         if check.remedy:
             output.line(f"     -> {check.remedy}")
     failed = [check.name for check in found if check.status == "fail"]
-    output.result({"ok": not failed, "checks": [asdict(check) for check in found]})
-    output.line(f"not well: {', '.join(failed)}" if failed else "this machine can run TUN devices")
+    # What was tried and came through, whatever stands above.
+    well = {check.name for check in found if check.status == "ok"}
+    backends = {"kernel": "packets" in well, "embedded": "embedded" in well}
+    output.result({"ok": not failed, "backends": backends, "checks": [asdict(check) for check in found]})
+    if failed:
+        output.line(f"not well: {', '.join(failed)}")
+    for backend, works in backends.items():
+        output.line(f"backend {backend!r}: {'works here' if works else 'does not work here'}")
     return 1 if failed else 0

@@ -35,16 +35,19 @@ def enter_private_network() -> str:
         return "network namespace"
     user, group = os.geteuid(), os.getegid()
     code = _unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
-    if code:
-        raise PermissionError(
-            errno.EPERM,
-            "making a network namespace of its own needs root, or user namespaces, and this machine refuses them "
-            f"({os.strerror(code)}). Run it as root (sudo), or allow them: "
-            "sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, "
-            "kernel.apparmor_restrict_unprivileged_userns",
-        )
-    # Before a group may be mapped by an ordinary user, setgroups must be given up.
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-    return "user and network namespace"
+    if not code:
+        try:
+            # Before a group may be mapped by an ordinary user, setgroups must be given up.
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+            Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+            return "user and network namespace"
+        except OSError as error:  # AppArmor lets it be made, and nothing be done in it
+            code = error.errno or errno.EPERM
+    raise PermissionError(
+        errno.EPERM,
+        "a network namespace of its own needs root, or user namespaces, and this machine refuses them "
+        f"({os.strerror(code)}). Run it as root (sudo), or allow them: "
+        "sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, "
+        "kernel.apparmor_restrict_unprivileged_userns",
+    )

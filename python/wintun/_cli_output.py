@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,43 @@ class Output:
         from rich.console import Console
 
         Console().print(rich_table(headers, rows))
+
+
+class LiveTable:
+    """A table drawn again and again under the lines: on a terminal with rich. Elsewhere the lines alone are shown.
+
+    Args:
+        output: Where to show.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._shown = 0.0
+        self._live: Any = None
+        if output.use_rich:
+            from rich.live import Live
+
+            self._live = Live(auto_refresh=False)
+            self._live.start()
+
+    def line(self, text: str) -> None:
+        """A line above the table."""
+        if self._live is not None:
+            self._live.console.print(text, markup=False, highlight=False)
+        else:
+            self._output.line(text)
+
+    def update(self, headers: Sequence[str], rows: Sequence[Row], last: bool = False) -> None:
+        """Draws it, at most ten times a second; `last`: in any case."""
+        now = time.monotonic()
+        if self._live is None or (now - self._shown < 0.1 and not last):
+            return
+        self._shown = now
+        self._live.update(rich_table(headers, rows), refresh=True)
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
 
 
 def rich_table(headers: Sequence[str], rows: Sequence[Row]) -> Any:
