@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
+from certificates import Certificate
 from namespaces import enter_network_namespace, enter_user_namespace, why_no_tun
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ def namespace(request: pytest.FixtureRequest) -> None:
     """`own_network` for every test but those marked `no_device`; of these, one may ask for it by name."""
     if not request.node.get_closest_marker("no_device"):
         request.getfixturevalue("own_network")
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """For TLS to certificates.NAME."""
+    pytest.importorskip("cryptography")
+    return Certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture
