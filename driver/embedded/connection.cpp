@@ -21,8 +21,9 @@ constexpr u16_t kSmallPacket = 512;              // bytes: shorter ones are gath
 constexpr u16_t kGathered = 4096;                // bytes
 
 [[noreturn]] void refuse(int error, const SocketAddress& to, const Endpoint& endpoint) {
-  throw std::system_error(error, std::generic_category(),
-                          "cannot connect to " + text_of(to) + " on the embedded device '" + endpoint.name() + "'");
+  throw std::system_error(
+      error, std::generic_category(),
+      "cannot connect to " + text_of(to) + " on the embedded device '" + endpoint.name() + "'" + advice(error));
 }
 
 }  // namespace

@@ -17,9 +17,9 @@ constexpr std::size_t kLongest6 = 65527;
 constexpr std::size_t kOverhead = 256;  // bytes that an empty one takes
 
 [[noreturn]] void refuse(int error, const char* doing, const SocketAddress& at, const Endpoint& endpoint) {
-  throw std::system_error(
-      error, std::generic_category(),
-      std::string("cannot ") + doing + " " + text_of(at) + " on the embedded device '" + endpoint.name() + "'");
+  throw std::system_error(error, std::generic_category(),
+                          std::string("cannot ") + doing + " " + text_of(at) + " on the embedded device '" +
+                              endpoint.name() + "'" + advice(error));
 }
 
 bool is_bound(const ip_addr_t& address, std::uint16_t port) {

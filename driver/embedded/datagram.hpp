@@ -40,6 +40,7 @@ class Datagram final : public Attached, public std::enable_shared_from_this<Data
   std::uint64_t drops() const { return drops_.load(std::memory_order_relaxed); }
 
   SocketAddress local() const { return local_; }
+  const std::shared_ptr<Endpoint>& endpoint() const { return endpoint_; }
   std::optional<SocketAddress> remote() const { return remote_; }
   [[nodiscard]] WaitStatus wait(const Deadline& deadline);
   WaitHandle wait_handle();

@@ -99,6 +99,39 @@ std::string text_of(const SocketAddress& address) {
   return (address.address.family == 6 ? "[" + text + "]" : text) + ":" + std::to_string(address.port);
 }
 
+std::string advice(int error) {
+  switch (error) {
+    case ENETDOWN:
+      return " (the device is not up: call up())";
+    case ENETUNREACH:
+      return " (the device has no address of that family: set addr)";
+    case EADDRNOTAVAIL:
+      return " (the device does not have the local address: see addresses)";
+    case EADDRINUSE:
+      return " (another socket of this device has that port: close it, or take port 0)";
+    case ECONNREFUSED:
+      return " (nobody listens there)";
+    case ECONNRESET:
+      return " (the peer ended the connection)";
+    case ETIMEDOUT:
+      return " (the peer does not answer: are packets carried both ways?)";
+    case ENODEV:
+      return " (the device was closed: make another)";
+    case EPIPE:
+      return " (this side has finished sending, or the connection is over)";
+    case EBADF:
+      return " (the socket was closed: make another)";
+    case EMSGSIZE:
+      return " (too long for one packet: send less at a time)";
+    case EDESTADDRREQ:
+      return " (made without a remote address: use sendto())";
+    case EINVAL:
+      return " (the peer has a port from 1 up, and an address of the same family)";
+    default:
+      return "";
+  }
+}
+
 std::shared_ptr<Endpoint> Endpoint::find(std::uint32_t index) {
   Registry& all = registry();
   const std::scoped_lock lock(all.mutex);

@@ -27,6 +27,8 @@ struct SocketAddress {
 };
 std::string text_of(const IpAddress& address);
 std::string text_of(const SocketAddress& address);
+// What to do about a socket's error, in parentheses for the end of a message; empty where its name says it all.
+std::string advice(int error);
 
 // What an endpoint must tell to its sockets. Under the stack's lock.
 class Attached {

@@ -14,8 +14,9 @@ namespace wintun {
 namespace {
 
 [[noreturn]] void refuse(int error, const SocketAddress& at, const Endpoint& endpoint) {
-  throw std::system_error(error, std::generic_category(),
-                          "cannot listen at " + text_of(at) + " on the embedded device '" + endpoint.name() + "'");
+  throw std::system_error(
+      error, std::generic_category(),
+      "cannot listen at " + text_of(at) + " on the embedded device '" + endpoint.name() + "'" + advice(error));
 }
 
 // By whoever listens: a connection on its way out does not keep a port from its server's successor.

@@ -29,6 +29,7 @@ class Listener final : public Attached, public std::enable_shared_from_this<List
   int error() const;
 
   SocketAddress local() const { return local_; }
+  const std::shared_ptr<Endpoint>& endpoint() const { return endpoint_; }
   [[nodiscard]] WaitStatus wait(const Deadline& deadline);
   WaitHandle wait_handle();
   void watch(std::shared_ptr<Watcher> watcher, std::uint64_t token);

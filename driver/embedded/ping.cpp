@@ -22,8 +22,9 @@ constexpr std::size_t kMostPayload = 65000;
 constexpr u16_t kIp4Header = 20;
 
 [[noreturn]] void refuse(int error, const IpAddress& to, const Endpoint& endpoint) {
-  throw std::system_error(error, std::generic_category(),
-                          "cannot ping " + text_of(to) + " on the embedded device '" + endpoint.name() + "'");
+  throw std::system_error(
+      error, std::generic_category(),
+      "cannot ping " + text_of(to) + " on the embedded device '" + endpoint.name() + "'" + advice(error));
 }
 
 }  // namespace

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 import socket
 import time
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -26,6 +25,8 @@ Host = Union[str, IPv4Address, IPv6Address]
 _Self = TypeVar("_Self", bound="_Socket")
 
 _CHUNK = 262144  # bytes a call takes at once
+LEAST_LIMIT = 576  # bytes of a packet, as the least MTU
+_DEFAULT_TIMEOUT = getattr(socket, "_GLOBAL_DEFAULT_TIMEOUT", object())
 
 
 def native_address(doing: str, host: object, port: object) -> tuple[bytes, int]:
@@ -59,9 +60,41 @@ def python_address(address: tuple[bytes, int]) -> Any:
     return (host, port) if len(packed) == 4 else (host, port, 0, 0)
 
 
-def error_of(native: Any, doing: str) -> OSError:
-    number = native.error
-    return OSError(number, f"{doing}: {os.strerror(number)}")
+def text_of(address: tuple[bytes, int]) -> str:
+    """As the native side's messages have it."""
+    packed, port = address
+    host = ip_address(packed)
+    return f"{host}:{port}" if host.version == 4 else f"[{host}]:{port}"
+
+
+def address_pair(doing: str, what: str, address: object) -> tuple[bytes, int]:
+    """A (host, port) as the native side takes it; more, as the socket module has for IPv6, is not looked at."""
+    if not isinstance(address, (tuple, list)) or len(address) < 2:
+        raise TypeError(f"{doing}: {what} is (host, port), not {address!r}")
+    return native_address(doing, address[0], address[1])
+
+
+def check_timeout(doing: str, timeout: object) -> Optional[float]:
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"{doing}: the timeout is a number of seconds or None, not {type(timeout).__name__}")
+    if not timeout >= 0:
+        raise ValueError(f"{doing}: a timeout of seconds from 0 up or None, not {timeout!r}")
+    return timeout
+
+
+def check_size(doing: str, size: object) -> int:
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"{doing}: a size in bytes, not {type(size).__name__}")
+    if size < 0:
+        raise ValueError(f"{doing}: a size from 0 up, not {size}")
+    return size
+
+
+def _no_flags(doing: str, flags: int) -> None:
+    if flags:  # MSG_PEEK and the like would silently do something else
+        raise OSError(errno.EOPNOTSUPP, f"{doing}: the embedded stack has no flags, and {flags:#x} is one")
 
 
 class _Socket:
@@ -81,12 +114,7 @@ class _Socket:
         Raises:
             ValueError: below 0, or no number.
         """
-        if timeout is not None:
-            if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-                raise TypeError(f"timeout: a number of seconds or None, not {type(timeout).__name__}")
-            if not timeout >= 0:
-                raise ValueError(f"timeout: a number of seconds from 0 up or None, not {timeout!r}")
-        self._timeout = timeout
+        self._timeout = check_timeout("settimeout", timeout)
 
     def gettimeout(self) -> Optional[float]:
         """Seconds; None: without end."""
@@ -118,11 +146,12 @@ class _Socket:
         return None if self._timeout is None else time.monotonic() + self._timeout
 
     def _wait(self, wait: Any, deadline: Optional[float], doing: str) -> None:
+        doing = f"{doing} on the embedded device {self._native.device!r}"
         if self._timeout == 0:
-            raise BlockingIOError(errno.EAGAIN, f"{doing}: not possible without waiting")
+            raise BlockingIOError(errno.EAGAIN, f"{doing}: not possible without waiting; try again when select() says")
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not wait(left):
-            raise TimeoutError(errno.ETIMEDOUT, f"{doing}: not within {self._timeout} s")
+            raise TimeoutError(errno.ETIMEDOUT, f"{doing}: not within the {self._timeout} s of settimeout()")
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -188,6 +217,7 @@ class StackSocket(_Socket):
             ConnectionResetError: the peer gave the connection up.
             OSError: ENODEV: the device was closed.
         """
+        _no_flags("send", flags)
         if len(memoryview(data)) == 0:
             return 0
         deadline = self._deadline()
@@ -197,6 +227,7 @@ class StackSocket(_Socket):
 
     def sendall(self, data: Buffer, flags: int = 0) -> None:
         """All of it. On an exception nobody can say how much went. Errors as send()."""
+        _no_flags("sendall", flags)
         view = memoryview(data).cast("B")
         deadline = self._deadline()
         while view:
@@ -214,8 +245,8 @@ class StackSocket(_Socket):
             ConnectionResetError: the peer gave the connection up.
             OSError: ENODEV: the device was closed.
         """
-        if size < 0:
-            raise ValueError(f"recv: a size from 0 up, not {size}")
+        _no_flags("recv", flags)
+        check_size("recv", size)
         deadline = self._deadline()
         while (data := self._native.receive(size)) is None:
             self._wait(self._native.wait_readable, deadline, f"receiving from {self._peer()}")
@@ -223,7 +254,12 @@ class StackSocket(_Socket):
 
     def recv_into(self, buffer: Buffer, size: int = 0, flags: int = 0) -> int:
         """Into the caller's memory; how many bytes, 0 when the peer has finished. Errors as recv()."""
+        _no_flags("recv_into", flags)
         view = memoryview(buffer).cast("B")
+        if view.readonly:
+            raise TypeError(f"recv_into: a buffer that can be written, not {type(buffer).__name__}")
+        if check_size("recv_into", size) > len(view):
+            raise ValueError(f"recv_into: {size} bytes do not fit into a buffer of {len(view)}")
         if size:
             view = view[:size]
         if not view:
@@ -250,6 +286,17 @@ class StackSocket(_Socket):
         if (level, option) != (socket.IPPROTO_TCP, socket.TCP_NODELAY):
             raise OSError(errno.ENOPROTOOPT, "setsockopt: the embedded stack has TCP_NODELAY only")
         self._native.set_no_delay(bool(value))
+
+    def getsockopt(self, level: int, option: int, length: object = None) -> int:
+        """SO_ERROR: why the connection is over, or 0. Others: OSError(ENOPROTOOPT), SO_TYPE among them: who asks for
+        it (ssl.SSLContext.wrap_socket) goes on to take the descriptor for a socket of the system's."""
+        if (level, option) != (socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(
+                errno.ENOPROTOOPT,
+                "getsockopt: the embedded stack has SO_ERROR only, and no descriptor of the system's that ssl could "
+                "use: TLS goes by open_connection(ssl=...), or by ssl.SSLObject as the document of the stack shows",
+            )
+        return self._native.error
 
     def makefile(
         self,
@@ -280,8 +327,7 @@ class StackSocket(_Socket):
         return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
 
     def _peer(self) -> str:
-        host, port = self.getpeername()[:2]
-        return f"{host} port {port}"
+        return text_of(self._native.remote)
 
     def __repr__(self) -> str:
         return f"<wintun.StackSocket to {self._peer()}{' closed' if self.closed else ''}>"
@@ -345,7 +391,7 @@ class StackDatagramSocket(_Socket):
         Raises:
             OSError: EMSGSIZE, ENETUNREACH, ENETDOWN.
         """
-        return self._native.send(data, native_address("sendto", address[0], address[1]))
+        return self._native.send(data, address_pair("sendto", "the address", address))
 
     def send(self, data: Buffer) -> int:
         """One datagram to the remote address that the socket was made with; the number of its bytes.
@@ -361,6 +407,7 @@ class StackDatagramSocket(_Socket):
         Raises:
             TimeoutError: none within the timeout.
         """
+        check_size("recvfrom", size)
         deadline = self._deadline()
         while (got := self._native.receive(size)) is None:
             self._wait(self._native.wait_readable, deadline, "receiving a datagram")
@@ -375,23 +422,26 @@ class StackDatagramSocket(_Socket):
 
 
 def create_connection(
-    device: Any, address: object, timeout: Optional[float], source_address: Optional[tuple[Any, int]]
+    device: Any, address: object, timeout: object, source_address: Optional[tuple[Any, int]]
 ) -> StackSocket:
-    if not isinstance(address, tuple) or len(address) < 2:
-        raise TypeError("create_connection: an address of (host, port)")
-    to = native_address("create_connection", address[0], address[1])
-    local = (
-        None if source_address is None else native_address("create_connection", source_address[0], source_address[1])
-    )
+    to = address_pair("create_connection", "the address", address)
+    local = None
+    if source_address is not None:
+        local = address_pair("create_connection", "source_address", source_address)
+    if timeout is _DEFAULT_TIMEOUT:  # http.client and urllib hand it on
+        timeout = socket.getdefaulttimeout()
+    limit = check_timeout("create_connection", timeout)
     connection = StackSocket(core.StackConnection.connect(device, to, local))
     native = connection._native
-    doing = f"connecting to {address[0]} port {address[1]}"
     try:
-        connection.settimeout(timeout)
-        if not native.wait_writable(timeout):
-            raise TimeoutError(errno.ETIMEDOUT, f"{doing}: not within {timeout} s")
-        if native.error:
-            raise error_of(native, doing)
+        connection.settimeout(limit)
+        if not native.wait_writable(limit):
+            raise TimeoutError(
+                errno.ETIMEDOUT,
+                f"connecting to {text_of(to)} on the embedded device {native.device!r}: not within "
+                f"{limit} s (are packets carried both ways?)",
+            )
+        native.check()
     except BaseException:
         native.abort()
         raise
@@ -400,17 +450,16 @@ def create_connection(
 
 def open_datagram(device: Any, local: object, remote: object) -> StackDatagramSocket:
     def native_of(what: str, address: Any) -> Optional[tuple[bytes, int]]:
-        if address is None:
-            return None
-        if not isinstance(address, tuple) or len(address) < 2:
-            raise TypeError(f"datagram: {what} is (host, port) or None")
-        return native_address("datagram", address[0], address[1])
+        return None if address is None else address_pair("datagram", what, address)
 
     return StackDatagramSocket(core.StackDatagram.open(device, native_of("local", local), native_of("remote", remote)))
 
 
-def ping(device: Any, host: object, timeout: Optional[float], size: int) -> float:
-    seconds = core.stack_ping(device, native_host("ping", host), size, timeout)
+def ping(device: Any, host: object, timeout: object, size: int) -> float:
+    check_size("ping", size)
+    seconds = core.stack_ping(device, native_host("ping", host), size, check_timeout("ping", timeout))
     if seconds is None:
-        raise TimeoutError(errno.ETIMEDOUT, f"ping of {host}: no answer within {timeout} s")
+        raise TimeoutError(
+            errno.ETIMEDOUT, f"pinging {host} on the embedded device {device.name!r}: no answer within {timeout} s"
+        )
     return seconds

@@ -7,26 +7,37 @@ No thread is used, and everything of a loop happens in that loop's own thread.
 from __future__ import annotations
 
 import asyncio
-import errno
+import logging
 import ssl as ssl_module
 import warnings
 import weakref
 from collections import deque
 from types import TracebackType
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from . import _native
-from ._stack import StackSocket, error_of, native_address, python_address
+from ._stack import StackSocket, address_pair, native_address, python_address, text_of
 
 _CHUNK = 262144  # bytes that one connection receives before others get a turn
 _HIGH = 262144  # bytes that wait to be written before a writer's drain() waits
 _LIMIT = 1 << 18  # bytes of a StreamReader before it stops receiving; asyncio's own 64 KiB would be the bottleneck
 
 
-class _Hub:
-    """What became ready, of all sockets of one loop."""
+_MOST_BACKLOG = 255  # connections; lwIP counts them in a byte
 
-    _of: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Hub] = weakref.WeakKeyDictionary()
+_log = logging.getLogger("wintun")
+
+Ssl = Union[ssl_module.SSLContext, bool, None]
+
+
+class _Hub:
+    """What became ready, of all sockets of one loop.
+
+    It lives by its sockets, and by the loop while that watches: held from here, a loop that ended with a connection
+    open would stay for good, since the connection holds its loop.
+    """
+
+    _of: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[_Hub]] = weakref.WeakKeyDictionary()
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
@@ -36,9 +47,11 @@ class _Hub:
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> _Hub:
-        hub = cls._of.get(loop)
+        known = cls._of.get(loop)
+        hub = None if known is None else known()
         if hub is None:
-            hub = cls._of[loop] = cls(loop)
+            hub = cls(loop)
+            cls._of[loop] = weakref.ref(hub)
         return hub
 
     def watch(self, native: Any, handler: Callable[[bool, bool], None]) -> int:
@@ -268,6 +281,10 @@ class StackTransport(asyncio.Transport):
         self._native.abort()
         self._lose(None)
 
+    def _force_close(self, error: Optional[Exception]) -> None:
+        """What asyncio's TLS calls when it fails. Its last alert still goes."""
+        self._lose(error)
+
     def _fail(self, error: BaseException) -> None:
         self._native.abort()
         self._lose(error if isinstance(error, Exception) else None)
@@ -302,7 +319,7 @@ class StackTransport(asyncio.Transport):
 async def _connected(device: Any, host: object, port: object, local: Optional[tuple[Any, int]]) -> Any:
     loop = asyncio.get_running_loop()
     to = native_address("open_connection", host, port)
-    source = None if local is None else native_address("open_connection", local[0], local[1])
+    source = None if local is None else address_pair("open_connection", "local_addr", local)
     native = _native.StackConnection.connect(device, to, source)
     done: asyncio.Future[None] = loop.create_future()
 
@@ -314,8 +331,7 @@ async def _connected(device: Any, host: object, port: object, local: Optional[tu
     token = hub.watch(native, ready)
     try:
         await done
-        if native.error:
-            raise error_of(native, f"connecting to {host} port {port}")
+        native.check()
     except BaseException:
         native.abort()
         raise
@@ -324,31 +340,66 @@ async def _connected(device: Any, host: object, port: object, local: Optional[tu
     return native
 
 
+def _check_limit(doing: str, limit: object) -> None:
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise TypeError(f"{doing}: limit is a number of bytes, not {type(limit).__name__}")
+    if limit <= 0:
+        raise ValueError(f"{doing}: a limit of bytes from 1 up, not {limit}")
+
+
+def _check_context(doing: str, context: object) -> None:
+    if not isinstance(context, ssl_module.SSLContext):
+        raise TypeError(f"{doing}: ssl is an ssl.SSLContext, not {type(context).__name__}")
+
+
+async def _secured(
+    native: Any,
+    protocol: asyncio.StreamReaderProtocol,
+    context: ssl_module.SSLContext,
+    timeout: Optional[float],
+    name: Optional[str] = None,
+) -> Any:
+    """TLS on a connection; the server's side without a name. The transport is the protocol's when this returns."""
+    loop = asyncio.get_running_loop()
+    plain = StackTransport(loop, native, asyncio.Protocol())
+    try:
+        transport: Any = await loop.start_tls(
+            plain, protocol, context, server_side=name is None, server_hostname=name, ssl_handshake_timeout=timeout
+        )
+    except BaseException:
+        plain.abort()
+        # Nobody will have a writer to ask it by, and asyncio reports what nobody asked for.
+        protocol._get_close_waiter(None).add_done_callback(lambda over: over.cancelled() or over.exception())  # type: ignore[attr-defined]
+        raise
+    protocol.connection_made(transport)
+    return transport
+
+
 async def open_connection(
     device: Any,
     host: object,
     port: object,
     *,
     limit: int = _LIMIT,
-    ssl: Any = None,
+    ssl: Ssl = None,
     server_hostname: Optional[str] = None,
+    ssl_handshake_timeout: Optional[float] = None,
     local_addr: Optional[tuple[Any, int]] = None,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    _check_limit("open_connection", limit)
+    context = ssl_module.create_default_context() if ssl is True else (ssl or None)
+    if context is not None:
+        _check_context("open_connection", context)
+    elif server_hostname is not None or ssl_handshake_timeout is not None:
+        raise ValueError("open_connection: server_hostname and ssl_handshake_timeout mean something with ssl only")
     native = await _connected(device, host, port, local_addr)
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     transport: Any
-    if ssl:
-        plain = StackTransport(loop, native, asyncio.Protocol())
-        context = ssl_module.create_default_context() if ssl is True else ssl
-        name = server_hostname or str(host)
-        try:
-            transport = await loop.start_tls(plain, protocol, context, server_hostname=name)
-        except BaseException:
-            plain.abort()
-            raise
-        protocol.connection_made(transport)
+    if context is not None:
+        name = str(host) if server_hostname is None else server_hostname
+        transport = await _secured(native, protocol, context, ssl_handshake_timeout, name)
     else:
         transport = StackTransport(loop, native, protocol)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
@@ -432,16 +483,38 @@ async def start_server(
     *,
     limit: int = _LIMIT,
     backlog: int = 128,
+    ssl: Optional[ssl_module.SSLContext] = None,
+    ssl_handshake_timeout: Optional[float] = None,
 ) -> StackServer:
     if not callable(callback):
         raise TypeError(f"start_server: a callable of (reader, writer), not {type(callback).__name__}")
+    _check_limit("start_server", limit)
+    if isinstance(backlog, bool) or not isinstance(backlog, int):
+        raise TypeError(f"start_server: backlog is a number of connections, not {type(backlog).__name__}")
+    if not 1 <= backlog <= _MOST_BACKLOG:
+        raise ValueError(f"start_server: a backlog from 1 to {_MOST_BACKLOG}, not {backlog}")
+    if ssl is not None:
+        _check_context("start_server", ssl)
+    elif ssl_handshake_timeout is not None:
+        raise ValueError("start_server: ssl_handshake_timeout means something with ssl only")
     loop = asyncio.get_running_loop()
+    handshakes: set[asyncio.Task[None]] = set()  # the loop itself holds its tasks weakly
+
+    async def secure(native: Any, protocol: asyncio.StreamReaderProtocol) -> None:
+        try:
+            await _secured(native, protocol, ssl, ssl_handshake_timeout)  # type: ignore[arg-type]
+        except (OSError, asyncio.TimeoutError) as error:  # ssl.SSLError is an OSError
+            _log.info("'%s': no TLS with %s: %s", native.device, text_of(native.remote), error)
 
     def accept(native: Any) -> None:
         reader = asyncio.StreamReader(limit=limit, loop=loop)
-        StackTransport(loop, native, asyncio.StreamReaderProtocol(reader, callback, loop=loop))
+        protocol = asyncio.StreamReaderProtocol(reader, callback, loop=loop)
+        if ssl is None:
+            StackTransport(loop, native, protocol)
+        else:
+            task = loop.create_task(secure(native, protocol))
+            handshakes.add(task)
+            task.add_done_callback(handshakes.discard)
 
     at = native_address("start_server", host, port)
-    if backlog < 1:
-        raise OSError(errno.EINVAL, f"start_server: a backlog from 1 up, not {backlog}")
     return StackServer(loop, _native.StackListener.listen(device, at, backlog), accept)

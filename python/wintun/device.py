@@ -240,7 +240,8 @@ class TunDevice(AsyncReading):
         Args:
             host: An IP address.
             port: 1 to 65535.
-            options: `limit` (bytes that a reader holds, 256 KiB), `ssl`, `server_hostname`, `local_addr`.
+            options: `limit` (bytes that a reader holds, 256 KiB), `ssl` (an SSLContext, or True), `server_hostname`,
+                `ssl_handshake_timeout` (seconds), `local_addr`.
         """
         self._only_embedded("open_connection")
         return await _stack_asyncio.open_connection(self, host, port, **options)
@@ -258,7 +259,8 @@ class TunDevice(AsyncReading):
             callback: Called with a StreamReader and a StreamWriter for each connection.
             host: One of the device's addresses.
             port: 0 for any; the server's `address` says which.
-            options: `limit` (bytes that a reader holds, 256 KiB), `backlog` (1 to 255).
+            options: `limit` (bytes that a reader holds, 256 KiB), `backlog` (1 to 255), `ssl` (an SSLContext),
+                `ssl_handshake_timeout` (seconds).
 
         Raises:
             OSError: EADDRINUSE, EADDRNOTAVAIL, EOPNOTSUPP (a kernel device).
@@ -291,14 +293,16 @@ class TunDevice(AsyncReading):
             OSError: ENETUNREACH, ENETDOWN, EOPNOTSUPP (a kernel device).
         """
         self._only_embedded("ping")
-        return _stack.ping(self, host, timeout, _arguments.number("size", size))
+        return _stack.ping(self, host, timeout, size)
 
     def limit_packets(self, size: int) -> None:
         """The longest packet of TCP that the stack sends from now on, in bytes, whatever the MTU is: some links drop
         larger ones in silence (USB: 8192). 0: no limit. For connections that are made later. Embedded backend only.
         """
         self._only_embedded("limit_packets")
-        _native.stack_set_packet_limit(self, _arguments.number("limit_packets", size))
+        if size and not _stack.LEAST_LIMIT <= _stack.check_size("limit_packets", size) <= 0xFFFF:
+            raise ValueError(f"limit_packets: {_stack.LEAST_LIMIT} to 65535 bytes, or 0 for no limit, not {size}")
+        _native.stack_set_packet_limit(self, size)
 
     def check_checksums(self, on: bool) -> None:
         """Whether the stack looks at the checksums of what it receives (it does). A link that is authenticated

@@ -259,7 +259,7 @@ def test_timeouts_are_those_of_a_socket(pair):
 
 def test_what_cannot_be_connected_says_why(pair):
     here, there = pair
-    with pytest.raises(ConnectionRefusedError, match="10.9.0.2 port 9"):
+    with pytest.raises(ConnectionRefusedError, match="10.9.0.2:9.*nobody"):
         here.create_connection((THERE4, 9), timeout=10)
     with pytest.raises(TimeoutError, match="10.9.0.77"):
         here.create_connection(("10.9.0.77", 9), timeout=0.1)
@@ -323,7 +323,7 @@ def test_packets_of_tcp_can_be_kept_short_with_the_mtu_untouched():
             receive_exactly(connection, 500_000)
             sender.join()
         assert here.mtu == 16000
-        with pytest.raises(OSError, match="576"):
+        with pytest.raises(ValueError, match="576"):
             here.limit_packets(100)
     assert longest[True] <= 8192 < longest[False]
 

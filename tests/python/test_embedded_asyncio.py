@@ -111,7 +111,7 @@ def test_a_slow_reader_holds_the_writer_back(pair):
         except ConnectionError:
             pass
         finally:
-            writer.close()
+            writer.transport.abort()
 
     async def main():
         server = await there.start_server(flood, THERE, 0)

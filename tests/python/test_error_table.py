@@ -374,6 +374,24 @@ def an_option_that_is_not_there(peers):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
+@raises("OSError", "ENOPROTOOPT", "ssl.SSLObject")
+def tls_by_a_descriptor(peers):
+    with connected(peers) as (connection, _):
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+
+
+@raises("OSError", "EOPNOTSUPP", "has no flags")
+def a_look_without_taking(peers):
+    with connected(peers) as (connection, _):
+        connection.recv(1, socket.MSG_PEEK)
+
+
+@raises("OSError", "EMSGSIZE", "too long for one packet")
+def a_datagram_that_is_too_long(embedded):
+    with embedded().datagram() as sender:
+        sender.sendto(bytes(70_000), (THERE, 9))
+
+
 # ---- The table ----
 
 

@@ -53,8 +53,13 @@ std::shared_ptr<Endpoint> endpoint_of(NativeDevice& device) {
   throw std::system_error(EBADF, std::generic_category(), "the sockets of '" + device.name() + "': it is closed");
 }
 
-[[noreturn]] void fail(int error, const char* doing, const SocketAddress& peer) {
-  throw std::system_error(error, std::generic_category(), std::string(doing) + " " + text_of(peer));
+[[noreturn]] void fail(int error, const std::string& doing, const Endpoint& endpoint) {
+  throw std::system_error(error, std::generic_category(),
+                          doing + " on the embedded device '" + endpoint.name() + "'" + advice(error));
+}
+
+[[noreturn]] void fail(int error, const char* doing, const Connection& connection) {
+  fail(error, doing + (" " + text_of(connection.remote())), *connection.endpoint());
 }
 
 class Buffer {
@@ -105,7 +110,7 @@ py::object receive(Connection& self, std::size_t size) {
   if (there == 0) {
     const Progress got = self.receive({&nothing, size == 0 ? std::size_t{0} : std::size_t{1}});
     if (got.error == EAGAIN) return py::none();
-    if (got.error != 0) fail(got.error, "receiving from", self.remote());
+    if (got.error != 0) fail(got.error, "receiving from", self);
     return py::bytes(reinterpret_cast<const char*>(&nothing), got.bytes);
   }
   auto bytes = py::reinterpret_steal<py::object>(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(there)));
@@ -113,7 +118,7 @@ py::object receive(Connection& self, std::size_t size) {
   auto* const data = reinterpret_cast<std::uint8_t*>(PyBytes_AS_STRING(bytes.ptr()));
   const Progress got = moving(there, [&] { return self.receive({data, there}); });
   if (got.error == EAGAIN) return py::none();
-  if (got.error != 0) fail(got.error, "receiving from", self.remote());
+  if (got.error != 0) fail(got.error, "receiving from", self);
   if (got.bytes == there) return bytes;
   return py::bytes(reinterpret_cast<const char*>(data), got.bytes);  // another reader took some of it
 }
@@ -122,7 +127,7 @@ py::object receive_into(Connection& self, const py::object& into) {
   const Buffer buffer(into, PyBUF_WRITABLE);
   const Progress got = moving(buffer.bytes().size(), [&] { return self.receive(buffer.bytes()); });
   if (got.error == EAGAIN) return py::none();
-  if (got.error != 0) fail(got.error, "receiving from", self.remote());
+  if (got.error != 0) fail(got.error, "receiving from", self);
   return py::int_(got.bytes);
 }
 
@@ -130,7 +135,7 @@ py::object send(Connection& self, const py::object& from) {
   const Buffer buffer(from, PyBUF_SIMPLE);
   const Progress sent = moving(buffer.bytes().size(), [&] { return self.send(buffer.bytes()); });
   if (sent.error == EAGAIN) return py::none();
-  if (sent.error != 0) fail(sent.error, "sending to", self.remote());
+  if (sent.error != 0) fail(sent.error, "sending to", self);
   return py::int_(sent.bytes);
 }
 
@@ -157,8 +162,7 @@ void bind_connection(py::module_& module) {
       .def("send", &send, "How many bytes; None: no room now.")
       .def("finish",
            [](Connection& self) {
-             if (const int error = self.finish(); error != 0)
-               fail(error, "shutting down the connection to", self.remote());
+             if (const int error = self.finish(); error != 0) fail(error, "shutting down the connection to", self);
            })
       .def("close", [](Connection& self) { without_gil([&] { self.close(); }); })
       .def("abort", [](Connection& self) { without_gil([&] { self.abort(); }); })
@@ -172,6 +176,13 @@ void bind_connection(py::module_& module) {
            })
       .def("fileno", [](Connection& self) { return static_cast<int>(self.wait_handle(kReadable)); })
       .def("set_no_delay", &Connection::set_no_delay)
+      .def(
+          "check",
+          [](Connection& self) {
+            if (const int error = self.error(); error != 0) fail(error, "connecting to", self);
+          },
+          "Raises why the connection could not be made.")
+      .def_property_readonly("device", [](const Connection& self) { return self.endpoint()->name(); })
       .def_property_readonly("connected", &Connection::is_connected)
       .def_property_readonly("error", &Connection::error)
       .def_property_readonly("available", &Connection::available)
@@ -193,7 +204,8 @@ void bind_listener(py::module_& module) {
            [](Listener& self) -> std::shared_ptr<Connection> {
              int error = 0;
              auto connection = self.accept(error);
-             if (connection == nullptr && error != EAGAIN) fail(error, "accepting at", self.local());
+             if (connection == nullptr && error != EAGAIN)
+               fail(error, "accepting at " + text_of(self.local()), *self.endpoint());
              return connection;
            })
       .def("close", [](Listener& self) { without_gil([&] { self.close(); }); })
@@ -222,7 +234,7 @@ void bind_datagram(py::module_& module) {
              SocketAddress from;
              const Progress got = self.receive(bytes, from);
              if (got.error == EAGAIN) return py::none();
-             if (got.error != 0) fail(got.error, "receiving at", self.local());
+             if (got.error != 0) fail(got.error, "receiving at " + text_of(self.local()), *self.endpoint());
              return py::make_tuple(py::bytes(reinterpret_cast<const char*>(bytes.data()), got.bytes),
                                    to_python(from));
            })
@@ -232,8 +244,10 @@ void bind_datagram(py::module_& module) {
             const Buffer buffer(data, PyBUF_SIMPLE);
             const std::optional<SocketAddress> peer = of_python(to);
             const Progress sent = self.send(buffer.bytes(), peer);
-            if (sent.error != 0)
-              fail(sent.error, "sending to", peer ? *peer : self.remote().value_or(SocketAddress{}));
+            if (sent.error != 0) {
+              const std::optional<SocketAddress> to_whom = peer ? peer : self.remote();
+              fail(sent.error, "sending a datagram" + (to_whom ? " to " + text_of(*to_whom) : ""), *self.endpoint());
+            }
             return sent.bytes;
           },
           py::arg("data"), py::arg("to").none(true))
@@ -244,6 +258,7 @@ void bind_datagram(py::module_& module) {
            })
       .def("fileno", [](Datagram& self) { return static_cast<int>(self.wait_handle()); })
       .def_property_readonly("error", &Datagram::error)
+      .def_property_readonly("device", [](const Datagram& self) { return self.endpoint()->name(); })
       .def_property_readonly("drops", &Datagram::drops)
       .def_property_readonly("local", [](const Datagram& self) { return to_python(self.local()); })
       .def_property_readonly("remote", [](const Datagram& self) -> py::object {
@@ -274,9 +289,10 @@ void bind_stack(py::module_& module) {
       "stack_ping",
       [](NativeDevice& device, const py::bytes& to, std::size_t size,
          const py::object& timeout) -> std::optional<double> {
-        const auto ping = Ping::send(endpoint_of(device), ip_of(to), size);
+        const auto endpoint = endpoint_of(device);
+        const auto ping = Ping::send(endpoint, ip_of(to), size);
         (void)wait_for([&](const Deadline& until) { return ping->wait(until); }, timeout);
-        if (const int error = ping->error(); error != 0) fail(error, "pinging", {ip_of(to), 0});
+        if (const int error = ping->error(); error != 0) fail(error, "pinging " + text_of(ip_of(to)), *endpoint);
         const auto time = ping->round_trip();
         return time ? std::optional(std::chrono::duration<double>(*time).count()) : std::nullopt;
       },
