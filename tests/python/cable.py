@@ -1,4 +1,5 @@
-"""Two devices on a cable: a thread carries packets both ways, in batches, until it is told to stop."""
+"""Two devices on a cable: a thread carries packets both ways, in batches, until it is told to stop. And half a cable,
+whose other half may be in another process: a device at a socket, a message a packet."""
 
 from __future__ import annotations
 
@@ -59,3 +60,45 @@ class Cable:
             from_first = source is self._ends[0]
             target.write_many([bytes(packet) for packet in batch if self._keep(from_first, packet)])
         return True
+
+
+class Plug:
+    """A context manager: carries packets between a device and a SOCK_SEQPACKET socket, which it closes at its end."""
+
+    def __init__(self, device: wintun.TunDevice, wire: socket.socket) -> None:
+        self._device, self._wire = device, wire
+        self._threads = [threading.Thread(target=self._from_wire), threading.Thread(target=self._to_wire)]
+
+    def __enter__(self) -> Plug:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        value: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self._wire.shutdown(socket.SHUT_RDWR)
+        self._device.down()
+        for thread in self._threads:
+            thread.join()
+        self._wire.close()
+
+    def _from_wire(self) -> None:
+        try:
+            while packet := self._wire.recv(65536):
+                try:
+                    self._device.write(packet)
+                except BlockingIOError:
+                    pass  # counted by the device; TCP sends it again
+        except OSError:
+            pass  # the other half has gone, or the device is down
+
+    def _to_wire(self) -> None:
+        try:
+            while (packet := self._device.read(timeout=None)) is not None:
+                self._wire.send(packet)
+        except OSError:
+            pass
