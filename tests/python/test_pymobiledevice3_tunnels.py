@@ -257,5 +257,9 @@ def test_what_is_not_right_is_refused_before_anything_is_made(phone):
             on_wintun.KernelTunnelDevice(packet_limit=bad)
     with pytest.raises(ValueError, match="kernel"), on_wintun.tunnel_devices("both"):
         pass
+    with pytest.raises(TypeError, match="tunnel"):
+        on_wintun.dial(object())
+    with on_wintun.tunnel_devices():
+        assert tunnel_service.create_tun_device is not before
     assert tunnel_service.create_tun_device is before
     assert [name for _, name in socket.if_nameindex()] == ["lo"]
