@@ -15,8 +15,9 @@
 namespace wintun {
 namespace {
 
-constexpr std::size_t kLeastRoom = 256 << 10;    // bytes that may wait, however small the window is
+constexpr std::size_t kAhead = 512 << 10;        // bytes that may wait beyond what the path takes at a time
 constexpr std::size_t kWritableRoom = 16 << 10;  // bytes: less is not worth waking somebody
+constexpr std::uint32_t kInitialWindow = 10;     // segments, as Linux has it
 constexpr u16_t kSmallPacket = 512;              // bytes: shorter ones are gathered
 constexpr u16_t kGathered = 4096;                // bytes
 
@@ -139,10 +140,16 @@ void Connection::adopt() {
 void Connection::begin() {
   connected_ = true;
   pcb_->mss = std::min(pcb_->mss, endpoint_->segment_limit(IP_IS_V6(&pcb_->remote_ip) ? 6 : 4));
+  widen_window();
 }
 
+// lwIP begins with 4380 bytes or two segments, and lets nobody choose.
+void Connection::widen_window() { pcb_->cwnd = std::max<tcpwnd_size_t>(pcb_->cwnd, kInitialWindow * pcb_->mss); }
+
 void Connection::leave_backlog() {
-  if (pcb_ != nullptr) tcp_backlog_accepted(pcb_);
+  if (pcb_ == nullptr) return;
+  tcp_backlog_accepted(pcb_);
+  widen_window();  // lwIP has set it after adopt(); nothing was sent since
 }
 
 bool Connection::is_connected() const {
@@ -207,16 +214,19 @@ Progress Connection::receive(std::span<std::uint8_t> into) {
   return {bytes, 0};
 }
 
-// What may wait to be acknowledged: twice what the path takes at a time, and a fair part of the device's memory.
-// More would only make lwIP's queues long, which it walks.
-std::size_t Connection::room() const {
+// What may wait beyond what the path takes at a time. More would only make lwIP's queues long, which it walks.
+std::size_t Connection::path_room() const {
   const std::size_t flight = std::min(pcb_->cwnd, pcb_->snd_wnd);
-  const std::size_t wanted = std::clamp<std::size_t>(2 * flight, kLeastRoom, TCP_SND_BUF);
+  const std::size_t wanted = std::min<std::size_t>(flight + kAhead, TCP_SND_BUF);
+  return unsent_ < wanted ? wanted - unsent_ : 0;
+}
+
+// That, and a fair part of the device's memory.
+std::size_t Connection::room() const {
   const std::size_t shared =
       endpoint_->sending < Endpoint::kSendLimit ? Endpoint::kSendLimit - endpoint_->sending : 0;
   const std::size_t own = unsent_ < Endpoint::kSendShare ? Endpoint::kSendShare - unsent_ : 0;
-  const std::size_t path = unsent_ < wanted ? wanted - unsent_ : 0;
-  return std::min({path, std::max(shared, own), std::size_t{pcb_->snd_buf}});
+  return std::min({path_room(), std::max(shared, own), std::size_t{pcb_->snd_buf}});
 }
 
 Progress Connection::send(std::span<const std::uint8_t> bytes) {
@@ -356,7 +366,7 @@ void Connection::drop_received() {
 void Connection::update() {
   const bool over = closed_ || error_ != 0 || pcb_ == nullptr;
   const bool readable = over || received_bytes_ > 0 || peer_finished_;
-  const bool writable = over || finished_ || (connected_ && room() >= kWritableRoom);
+  const bool writable = over || finished_ || (connected_ && path_room() >= kAhead / 2 && room() >= kWritableRoom);
   signals_.update((readable ? kReadable : 0) | (writable ? kWritable : 0));
 }
 

@@ -72,6 +72,8 @@ class Connection final : public Attached, public std::enable_shared_from_this<Co
   };
   void cut() override;
   void begin();
+  void widen_window();
+  std::size_t path_room() const;
   std::size_t room() const;
   void keep(pbuf* packet);
   void drop_received();

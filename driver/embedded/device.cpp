@@ -9,10 +9,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
-#include <cstdlib>
 #include <system_error>
 #include <thread>
+#include <utility>
 
+#include "driver/embedded/acknowledgement.hpp"
+#include "driver/embedded/blocks.hpp"
 #include "driver/embedded/lwip.hpp"
 
 namespace wintun {
@@ -20,9 +22,10 @@ namespace {
 
 constexpr std::uint32_t kDataInRing = 512 << 10;  // bytes: enough for a reader of batches, and still in its cache
 constexpr std::uint32_t kSmall = 128;             // bytes: an answer that carries no data
+constexpr std::uint32_t kMostLeftOut = 3;         // acknowledgements: senders that grow by each still find their pace
 constexpr std::size_t kReserve = std::size_t{1} << 20;  // beyond the limit, for packets that free memory elsewhere
 
-// A received packet in memory of its own, as lwIP knows it.
+// A received packet in a block of its own, as lwIP knows it.
 struct Received {
   pbuf_custom custom;
   std::atomic<std::size_t>* counter;
@@ -32,13 +35,13 @@ struct Received {
 void free_received(pbuf* packet) {
   auto* const received = reinterpret_cast<Received*>(packet);  // its first member's first member
   received->counter->fetch_sub(received->bytes, std::memory_order_relaxed);
-  std::free(received);
+  give_block(received);
 }
 static_assert(offsetof(Received, custom) == 0 && offsetof(pbuf_custom, pbuf) == 0);
 
 pbuf* receive_copy(const std::uint8_t* data, std::uint32_t size, std::atomic<std::size_t>& counter) {
   const std::size_t bytes = sizeof(Received) + size;
-  void* const memory = std::malloc(bytes);
+  void* const memory = take_block(bytes);
   if (memory == nullptr) return nullptr;
   auto* const received = new (memory) Received{};
   auto* const payload = static_cast<std::uint8_t*>(memory) + sizeof(Received);
@@ -164,16 +167,44 @@ DriverCounters EmbeddedDevice::counters() const {
           out.packets.value(), out.bytes.value(), out.drops.value()};
 }
 
-int EmbeddedDevice::send_from_stack(const pbuf& packet) {
+int EmbeddedDevice::send_from_stack(pbuf& packet) {
   if (stack_is_of_the_parent()) return ERR_IF;
+  if (is_bare_acknowledgement(packet)) {
+    hold_acknowledgement(packet);
+    return ERR_OK;
+  }
   if (rings_.to_user != nullptr && is_tcp_data(packet) && !has_room_for_data()) {
     holding_back_.store(true, std::memory_order_release);
     return ERR_MEM;
   }
+  send_held();  // before this one, which was made later
   EmbeddedHost::Packet one;
   one.bytes = &packet;
   (void)to_user_.give(&one);
   return ERR_OK;
+}
+
+void EmbeddedDevice::hold_acknowledgement(pbuf& packet) {
+  if (held_ != nullptr && left_out_ < kMostLeftOut && replaces(packet, *held_)) {
+    (void)pbuf_free(held_);
+    ++left_out_;
+    endpoint_->acknowledgements_left_out.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    send_held();
+    send_held_.request();
+  }
+  pbuf_ref(&packet);  // nobody changes it any more: acknowledgements are not sent twice
+  held_ = &packet;
+}
+
+void EmbeddedDevice::send_held() {
+  if (held_ == nullptr) return;
+  pbuf* const packet = std::exchange(held_, nullptr);
+  left_out_ = 0;
+  EmbeddedHost::Packet one;
+  one.bytes = packet;
+  (void)to_user_.give(&one);
+  (void)pbuf_free(packet);
 }
 
 // Nobody but the stack moves the tail, and the stack is locked; the head may only give more room.

@@ -79,9 +79,11 @@ class EmbeddedDevice {
   DriverCounters counters() const;
 
   // For endpoint.cpp, under the stack's lock: one packet of the stack's; what lwIP shall be told, as its err_t.
-  int send_from_stack(const pbuf& packet);
+  int send_from_stack(pbuf& packet);
 
  private:
+  void hold_acknowledgement(pbuf& packet);
+  void send_held();
   bool has_room_for_data() const;
   void resume_senders();
 
@@ -94,7 +96,10 @@ class EmbeddedDevice {
   Rings rings_;                            // under the stack's lock; empty while disconnected
   std::atomic<bool> holding_back_{false};  // connections wait for room in the ring
   std::uint32_t turn_ = 0;                 // which of them goes first
-  Event* to_user_moved_ = nullptr;         // of the session, while connected
+  pbuf* held_ = nullptr;                   // an acknowledgement, until the end of this hold or another packet
+  std::uint32_t left_out_ = 0;             // how many the held one stands for besides itself
+  Deferred send_held_{[](void* self) { static_cast<EmbeddedDevice*>(self)->send_held(); }, this};
+  Event* to_user_moved_ = nullptr;  // of the session, while connected
 };
 static_assert(Driver<EmbeddedDevice>);
 

@@ -85,6 +85,9 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
 
   std::size_t sending = 0;  // bytes of all connections that are not acknowledged
 
+  // Acknowledgements that were never sent, since a later one said more (acknowledgement.hpp). Any thread.
+  std::atomic<std::uint64_t> acknowledgements_left_out{0};
+
   // ---- for device.cpp ----
 
   Endpoint(std::string name, EmbeddedDevice& device);

@@ -4,6 +4,8 @@
 #ifndef WINTUN_LWIPOPTS_H
 #define WINTUN_LWIPOPTS_H
 
+#include <stddef.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -18,11 +20,14 @@ int wintun_lwip_accept_ip6(struct pbuf* packet, struct netif* input);
 unsigned int wintun_lwip_isn(const struct ip_addr* local, unsigned short local_port, const struct ip_addr* remote,
                              unsigned short remote_port);
 unsigned int wintun_lwip_random(void);
+void* wintun_lwip_malloc(size_t size);
+void* wintun_lwip_calloc(size_t count, size_t size);
+void wintun_lwip_free(void* memory);
 #ifdef __cplusplus
 }
 #endif
 
-// No system under it: our lock, our timers, the C library's heap.
+// No system under it: our lock, our timers, our heap (blocks.hpp).
 #define NO_SYS 1
 #define SYS_LIGHTWEIGHT_PROT 0
 #define LWIP_TIMERS 0
@@ -31,9 +36,15 @@ unsigned int wintun_lwip_random(void);
 #define LWIP_TCPIP_CORE_LOCKING 0
 #define LWIP_ASSERT_CORE_LOCKED() wintun_lwip_assert_locked()
 #define MEM_ALIGNMENT 8
-#define MEM_LIBC_MALLOC 1
+#define MEM_CUSTOM_ALLOCATOR 1
+#define MEM_CUSTOM_MALLOC wintun_lwip_malloc
+#define MEM_CUSTOM_CALLOC wintun_lwip_calloc
+#define MEM_CUSTOM_FREE wintun_lwip_free
 #define MEMP_MEM_MALLOC 1
 #define LWIP_STATS 0
+#ifndef WINTUN_IDLE_BLOCK_BYTES
+#define WINTUN_IDLE_BLOCK_BYTES (8 * 1024 * 1024)
+#endif
 
 // Layer 3 links only: no frames, no neighbours, no automatic addresses.
 #define LWIP_ARP 0
@@ -94,7 +105,6 @@ unsigned int wintun_lwip_random(void);
 #define TCP_MSL 5000
 #define TCP_FIN_WAIT_TIMEOUT 20000
 #define TCP_SYN_RCVD_TIMEOUT 20000
-#define LWIP_TCP_CALC_INITIAL_CWND(mss) ((tcpwnd_size_t)(10U * (mss)))
 #define LWIP_TCP_KEEPALIVE 0
 #define LWIP_TCP_PCB_NUM_EXT_ARGS 1
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port) \

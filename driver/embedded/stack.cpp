@@ -17,6 +17,8 @@
 #include <optional>
 #include <thread>
 
+#include "driver/embedded/blocks.hpp"
+
 namespace wintun {
 namespace {
 
@@ -58,11 +60,20 @@ Stack& stack() {
 // A child of a fork has a copy of the stack and none of its threads. Nobody else may have been inside at that moment,
 // or whoever touches a socket in the child would wait for a thread that is not there.
 void care_for_forks() {
-  static const int once = ::pthread_atfork([] { stack().mutex.lock(); }, [] { stack().mutex.unlock(); },
-                                           [] {
-                                             stack().is_of_the_parent = true;
-                                             stack().mutex.unlock();
-                                           });
+  static const int once = ::pthread_atfork(
+      [] {
+        stack().mutex.lock();
+        lock_blocks();
+      },
+      [] {
+        unlock_blocks();
+        stack().mutex.unlock();
+      },
+      [] {
+        unlock_blocks();
+        stack().is_of_the_parent = true;
+        stack().mutex.unlock();
+      });
   (void)once;  // without memory for it forks are as they were
 }
 
@@ -228,6 +239,7 @@ StackUser::~StackUser() {
   }
   self.timer.notify_one();
   self.thread.join();
+  free_idle_blocks();
 }
 
 void expect_fragments() {

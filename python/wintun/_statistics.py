@@ -17,6 +17,8 @@ class Statistics(Mapping[str, int]):
     - `sent_packets`, `sent_bytes`: written by the program.
     - `sent_drops`: packets refused by a full ring or by the network stack.
     - `waits`, `wakes`: waits for a packet, and those that a packet ended.
+    - `acknowledgements_left_out`: on the embedded backend, those that the stack did not send, since a later one said
+      more.
     """
 
     __slots__ = ("_counts", "_name")

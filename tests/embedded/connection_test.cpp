@@ -172,6 +172,29 @@ TEST(connection, a_watcher_tells_of_many_by_one_descriptor) {
   EXPECT_EQ(*readable.rbegin(), 9U);
 }
 
+TEST(connection, both_sides_begin_with_ten_segments) {
+  for (const std::uint32_t mtu : {1500U, 6000U}) {  // ten are less than a window without its scale, as a SYN has it
+    Pair pair(mtu);
+    const auto listener = Listener::listen(pair.b.endpoint, at("fd09::2", 80));
+    std::shared_ptr<Connection> client, server;
+    {
+      Cable cable(pair.a, pair.b);
+      std::tie(client, server) = meet(pair.a, *listener);
+    }
+    EXPECT_EQ(client->send(pattern(20 * mtu, 1)).error, 0);
+    EXPECT_EQ(server->send(pattern(20 * mtu, 1)).error, 0);
+    for (Device* const device : {pair.a.device.get(), pair.b.device.get()}) {
+      std::size_t full = 0;
+      Packet packet;
+      while (device->receive(packet) == IoStatus::ok) {
+        if (packet.bytes().size() == mtu) ++full;
+        device->release(packet);
+      }
+      EXPECT_EQ(full, 10U);
+    }
+  }
+}
+
 TEST(connection, initial_sequence_numbers_do_not_follow_from_each_other) {
   Pair pair;
   std::mutex mutex;

@@ -97,6 +97,7 @@ py::dict statistics(NativeDevice& device) {
   answer["sent_drops"] = now.sent_drops;
   answer["waits"] = now.waits;
   answer["wakes"] = now.wakes;
+  add_stack_statistics(device, answer);
   return answer;
 }
 

@@ -45,6 +45,9 @@ class InterfaceSettings : public Settings {
 // std::system_error: EBADF after close().
 std::unique_ptr<Settings> settings_of(NativeDevice& device);
 
+// What only a stack counts, added to a device's statistics.
+void add_stack_statistics(NativeDevice& device, pybind11::dict& answer);
+
 // The library for DeviceOptions. std::system_error(EOPNOTSUPP) in a build without it.
 std::shared_ptr<const Library> library_of_embedded_devices();
 

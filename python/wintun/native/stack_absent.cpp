@@ -10,6 +10,8 @@ std::unique_ptr<Settings> settings_of(NativeDevice& device) {
   return std::make_unique<InterfaceSettings>(device.device().interface());
 }
 
+void add_stack_statistics(NativeDevice&, pybind11::dict&) {}
+
 std::shared_ptr<const Library> library_of_embedded_devices() {
   throw std::system_error(EOPNOTSUPP, std::generic_category(),
                           "the embedded backend: this build of wintun is without it (build again where "

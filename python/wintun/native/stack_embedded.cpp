@@ -33,6 +33,13 @@ std::unique_ptr<Settings> settings_of(NativeDevice& device) {
   return std::make_unique<InterfaceSettings>(device.device().interface());
 }
 
+void add_stack_statistics(NativeDevice& device, pybind11::dict& answer) {
+  if (device.device().is_closed()) return;
+  if (const auto endpoint = Endpoint::find(device.device().index())) {
+    answer["acknowledgements_left_out"] = endpoint->acknowledgements_left_out.load();
+  }
+}
+
 std::shared_ptr<const Library> library_of_embedded_devices() { return embedded_library(); }
 
 }  // namespace wintun::python
