@@ -25,6 +25,10 @@ constexpr std::uint32_t kSmall = 128;             // bytes: an answer that carri
 constexpr std::uint32_t kMostLeftOut = 3;         // acknowledgements: senders that grow by each still find their pace
 constexpr std::size_t kReserve = std::size_t{1} << 20;  // beyond the limit, for packets that free memory elsewhere
 
+// lwIP looks at the first bytes of an extension header, and at the length of an option, before it knows that the
+// packet goes on so far. It drops such packets; the bytes must be there.
+constexpr std::size_t kBehind = 2;
+
 // A received packet in a block of its own, as lwIP knows it.
 struct Received {
   pbuf_custom custom;
@@ -40,12 +44,13 @@ void free_received(pbuf* packet) {
 static_assert(offsetof(Received, custom) == 0 && offsetof(pbuf_custom, pbuf) == 0);
 
 pbuf* receive_copy(const std::uint8_t* data, std::uint32_t size, std::atomic<std::size_t>& counter) {
-  const std::size_t bytes = sizeof(Received) + size;
+  const std::size_t bytes = sizeof(Received) + size + kBehind;
   void* const memory = take_block(bytes);
   if (memory == nullptr) return nullptr;
   auto* const received = new (memory) Received{};
   auto* const payload = static_cast<std::uint8_t*>(memory) + sizeof(Received);
   std::copy_n(data, size, payload);
+  std::fill_n(payload + size, kBehind, std::uint8_t{0});
   received->custom.custom_free_function = free_received;
   received->counter = &counter;
   received->bytes = bytes;

@@ -35,8 +35,8 @@ void talk(Connection& client, Connection& server, std::uint8_t byte) {
   ASSERT_EQ(back, std::vector{byte});
 }
 
-TEST(memory, six_thousand_connections_open_talk_and_close_and_leave_nothing) {
-  constexpr std::size_t kCount = 6000;
+TEST(memory, thousands_of_connections_open_talk_and_close_and_leave_nothing) {
+  constexpr std::size_t kCount = WINTUN_MANY_CONNECTIONS;
   Pair pair;
   Cable cable(pair.a, pair.b);
   const auto listener = Listener::listen(pair.b.endpoint, at("10.9.0.2", 80), Listener::kMostBacklog);

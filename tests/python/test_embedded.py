@@ -363,6 +363,40 @@ def test_ping_gives_seconds(pair, host):
     assert time.monotonic() - started < 20
 
 
+def test_checksums_are_looked_at_unless_told_otherwise():
+    def with_a_wrong_checksum(packet):
+        data = bytearray(packet)
+        data[-1] ^= 0xFF  # of the payload
+        return bytes(data)
+
+    with make("here", HERE4) as here, make("there", THERE4) as there:
+        with there.datagram((THERE4, 99)) as server, here.datagram(remote=(THERE4, 99)) as client:
+            server.settimeout(0)
+            client.send(b"data")
+            wrong = with_a_wrong_checksum(here.read(timeout=10))
+            there.write(wrong)
+            with pytest.raises(BlockingIOError):
+                server.recv()
+            there.check_checksums(False)
+            there.write(wrong)
+            assert server.recv() == b"dat\x9e"
+            there.check_checksums(True)
+            there.write(wrong)
+            with pytest.raises(BlockingIOError):
+                server.recv()
+
+
+def test_statistics_tell_of_acknowledgements_that_were_left_out():
+    with make("here", HERE4) as here, make("there", THERE4) as there, Cable(here, there):
+        with Server(there, THERE4, echo) as server, here.create_connection(server.address, 30) as connection:
+            sender = threading.Thread(target=connection.sendall, args=(bytes(3_000_000),))
+            sender.start()
+            receive_exactly(connection, 3_000_000)
+            sender.join()
+        assert here.statistics["acknowledgements_left_out"] > 0
+    assert "acknowledgements_left_out" not in here.statistics
+
+
 # ---- Beside the kernel ----
 
 
