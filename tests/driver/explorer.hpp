@@ -117,7 +117,7 @@ class Explorer {
       current_ = kNobody;
       return;
     }
-    if (self_ready && used_ >= preemptions_) options.resize(1);
+    if (self_ready && used_ >= preemptions_) options.erase(options.begin() + 1, options.end());
     if (depth_ == choices_.size()) choices_.push_back({0, options.size()});
     if (choices_[depth_].options != options.size()) throw std::logic_error("a task is not deterministic");
     const std::size_t taken = choices_[depth_++].taken;
