@@ -10,15 +10,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import struct
 import sys
 
 from namespaces import enter_user_namespace
+from powerless import drop_capabilities
 
 _CLONE_NEWNS = 0x20000
 _MS_REC_PRIVATE = 0x44000
-_CAPABILITY_VERSION = 0x20080522
-_PR_CAPBSET_DROP = 24
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,13 +40,6 @@ def refuse_user_namespaces() -> None:
     nothing: to be root in one takes a capability."""
     with contextlib.suppress(OSError), open("/proc/sys/user/max_user_namespaces", "w") as file:
         file.write("0")
-
-
-def drop_capabilities() -> None:
-    """All of them, for good: also from what an exec by root would give."""
-    for capability in range(64):
-        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails for those that this kernel has not
-    _check(_libc.capset(struct.pack("II", _CAPABILITY_VERSION, 0), bytes(24)), "capset")
 
 
 def main() -> None:

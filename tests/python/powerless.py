@@ -24,14 +24,30 @@ def _prctl(*arguments: int) -> int:
     return int(_libc.prctl(*(ctypes.c_ulong(one) for one in (*arguments, *[0] * (5 - len(arguments))))))
 
 
-def drop_all_rights() -> None:
-    """For good. Only a process with a single thread may: rights are a thread's."""
+def _keep_none_for_an_exec() -> None:
     for capability in range(64):
         if _prctl(_PR_CAPBSET_DROP, capability) != 0:
-            if ctypes.get_errno() != errno.EINVAL:  # the kernel has no more
+            # The kernel has no more; or this process may not, and then has nothing that an exec could give back.
+            if ctypes.get_errno() not in (errno.EINVAL, errno.EPERM):
                 raise OSError(ctypes.get_errno(), "cannot drop capabilities")
             break
     _call(_prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL), "prctl")
+
+
+def _keep_none_here() -> None:
+    header = ctypes.create_string_buffer(struct.pack("Ii", _VERSION_3, 0))
+    _call(_libc.capset(header, ctypes.create_string_buffer(24)), "capset")
+
+
+def drop_capabilities() -> None:
+    """All of them, for good; the user stays. Only a process with a single thread may: rights are a thread's."""
+    _keep_none_for_an_exec()
+    _keep_none_here()
+
+
+def drop_all_rights() -> None:
+    """The capabilities, the user and its groups, and the way back to them; as drop_capabilities()."""
+    _keep_none_for_an_exec()
     _call(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "prctl")
     try:
         os.setgroups([])
@@ -39,8 +55,7 @@ def drop_all_rights() -> None:
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
     except OSError:  # in an ordinary user's own namespace there is no other user to become
         pass
-    header = ctypes.create_string_buffer(struct.pack("Ii", _VERSION_3, 0))
-    _call(_libc.capset(header, ctypes.create_string_buffer(24)), "capset")
+    _keep_none_here()
 
 
 def rights() -> dict[str, int]:

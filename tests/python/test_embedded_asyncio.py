@@ -9,8 +9,8 @@ import socket
 
 import pytest
 
-import wintun
-from cable import Cable
+from streams import THERE6 as THERE
+from streams import echo, made_pair, run
 from wintun import _native
 
 pytestmark = [
@@ -18,36 +18,11 @@ pytestmark = [
     pytest.mark.skipif(not _native.has_stack, reason="this build has no embedded driver"),
 ]
 
-HERE, THERE = "fd09::1", "fd09::2"
-
 
 @pytest.fixture
 def pair():
-    with (
-        wintun.TunDevice("here", backend="embedded") as here,
-        wintun.TunDevice("there", backend="embedded") as there,
-    ):
-        here.mtu = there.mtu = 16000
-        here.addr, there.addr = HERE, THERE
-        here.up()
-        there.up()
-        with Cable(here, there):
-            yield here, there
-
-
-def run(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, 100))
-
-
-async def echo(reader, writer):
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
+    with made_pair(mtu=16000) as both:
+        yield both
 
 
 def test_streams_carry_bytes_both_ways_and_end(pair):

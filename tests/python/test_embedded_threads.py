@@ -18,9 +18,9 @@ import weakref
 
 import pytest
 
-import wintun
-from cable import Cable
 from children import Child
+from streams import HERE, HERE6, THERE, THERE6, made_pair, run
+from streams import echo as echo_stream
 from wintun import _native
 from wintun._stack import StackSocket
 
@@ -29,33 +29,11 @@ pytestmark = [
     pytest.mark.skipif(not _native.has_stack, reason="this build has no embedded driver"),
 ]
 
-HERE, THERE, HERE6, THERE6 = "10.9.0.1", "10.9.0.2", "fd09::1", "fd09::2"
-
-
-@contextlib.contextmanager
-def made_pair(names=("here", "there"), mtu=9000):
-    """Two devices on a cable. Always the same addresses: only the cable says who talks to whom."""
-    with (
-        wintun.TunDevice(names[0], backend="embedded") as here,
-        wintun.TunDevice(names[1], backend="embedded") as there,
-    ):
-        for device, addresses in ((here, (HERE, HERE6)), (there, (THERE, THERE6))):
-            device.mtu = mtu
-            for address in addresses:
-                device.add_address(address)
-            device.up()
-        with Cable(here, there):
-            yield here, there
-
 
 @pytest.fixture
 def pair():
     with made_pair() as both:
         yield both
-
-
-def run(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, 110))
 
 
 def in_threads(calls):
@@ -116,17 +94,6 @@ def serving(device, host, serve, port=0):
 def echo(connection):
     while data := connection.recv(65536):
         connection.sendall(data)
-
-
-async def echo_stream(reader, writer):
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        pass
-    finally:
-        writer.close()
 
 
 def receive_exactly(connection, size):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import wintun
-from cable import Cable
 from certificates import NAME
+from streams import THERE6 as THERE
+from streams import echo, made_pair, run
 from wintun import _native
 from wintun._stack_asyncio import StackTransport
 
@@ -23,36 +23,13 @@ pytestmark = [
     pytest.mark.skipif(not _native.has_stack, reason="this build has no embedded driver"),
 ]
 
-HERE, THERE = "fd09::1", "fd09::2"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "stack.md"
 
 
 @pytest.fixture
 def pair():
-    with (
-        wintun.TunDevice("here", backend="embedded") as here,
-        wintun.TunDevice("there", backend="embedded") as there,
-    ):
-        for device, address in ((here, HERE), (there, THERE)):
-            device.mtu, device.addr = 16000, address
-            device.up()
-        with Cable(here, there):
-            yield here, there
-
-
-def run(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, 100))
-
-
-async def echo(reader, writer):
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        pass
-    finally:
-        writer.close()
+    with made_pair(mtu=16000) as both:
+        yield both
 
 
 async def over(writer):
