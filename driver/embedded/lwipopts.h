@@ -43,7 +43,7 @@ void wintun_lwip_free(void* memory);
 #define MEMP_MEM_MALLOC 1
 #define LWIP_STATS 0
 #ifndef WINTUN_IDLE_BLOCK_BYTES
-#define WINTUN_IDLE_BLOCK_BYTES (8 * 1024 * 1024)
+#define WINTUN_IDLE_BLOCK_BYTES 8388608
 #endif
 
 // Layer 3 links only: no frames, no neighbours, no automatic addresses.
