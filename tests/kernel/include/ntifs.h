@@ -1,0 +1,4 @@
+// The published header of this name, for Linux.
+#pragma once
+
+#include <wdm.h>
