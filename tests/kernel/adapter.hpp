@@ -83,7 +83,7 @@ class Adapter {
   // ---- from the stack to the program ----
   // A chain of lists, each with its packets. Gives the number of the first list; the others follow it by one.
   std::uint64_t send(const std::vector<std::vector<Bytes>>& lists, const SendOptions& options = {});
-  std::uint64_t send(const Bytes& packet) { return send({{packet}}); }
+  std::uint64_t send_packet(const Bytes& packet) { return send(std::vector<std::vector<Bytes>>{{packet}}); }
   void cancel_sends(std::uintptr_t cancel_id);
   std::size_t sends_outstanding() const;
   void wait_for_sends() const;            // until all are completed; a violation after 30 s
@@ -100,7 +100,6 @@ class Adapter {
   std::vector<std::uint64_t> kept() const;                                   // in the order they came
   void give_back(const std::vector<std::uint64_t>& ids, bool at_dispatch = false);  // in this order
   void give_back_all();
-  void low_on_resources(bool low);  // NDIS_RECEIVE_FLAGS_RESOURCES cannot be asked for; here: give back at once
 
   // ---- what the miniport has said ----
   bool is_connected() const;                        // the newest link state
