@@ -62,7 +62,7 @@ typedef union _LARGE_INTEGER {
     LONG HighPart;
   } u;
   LONGLONG QuadPart;
-} LARGE_INTEGER, *PLARGE_INTEGER;
+} LARGE_INTEGER, *PLARGE_INTEGER, PHYSICAL_ADDRESS;
 
 typedef union _ULARGE_INTEGER {
   struct {

@@ -254,28 +254,35 @@ typedef struct _IO_CSQ_IRP_CONTEXT {
   struct _IO_CSQ* Csq;
 } IO_CSQ_IRP_CONTEXT, *PIO_CSQ_IRP_CONTEXT;
 typedef void IO_CSQ_INSERT_IRP(struct _IO_CSQ* csq, PIRP irp);
+typedef IO_CSQ_INSERT_IRP* PIO_CSQ_INSERT_IRP;
 typedef void IO_CSQ_REMOVE_IRP(struct _IO_CSQ* csq, PIRP irp);
+typedef IO_CSQ_REMOVE_IRP* PIO_CSQ_REMOVE_IRP;
 typedef PIRP IO_CSQ_PEEK_NEXT_IRP(struct _IO_CSQ* csq, PIRP irp, PVOID context);
+typedef IO_CSQ_PEEK_NEXT_IRP* PIO_CSQ_PEEK_NEXT_IRP;
 typedef void IO_CSQ_ACQUIRE_LOCK(struct _IO_CSQ* csq, PKIRQL irql);
+typedef IO_CSQ_ACQUIRE_LOCK* PIO_CSQ_ACQUIRE_LOCK;
 typedef void IO_CSQ_RELEASE_LOCK(struct _IO_CSQ* csq, KIRQL irql);
+typedef IO_CSQ_RELEASE_LOCK* PIO_CSQ_RELEASE_LOCK;
 typedef void IO_CSQ_COMPLETE_CANCELED_IRP(struct _IO_CSQ* csq, PIRP irp);
+typedef IO_CSQ_COMPLETE_CANCELED_IRP* PIO_CSQ_COMPLETE_CANCELED_IRP;
 typedef NTSTATUS IO_CSQ_INSERT_IRP_EX(struct _IO_CSQ* csq, PIRP irp, PVOID context);
+typedef IO_CSQ_INSERT_IRP_EX* PIO_CSQ_INSERT_IRP_EX;
 typedef struct _IO_CSQ {
   ULONG Type;
-  IO_CSQ_INSERT_IRP* CsqInsertIrp;
-  IO_CSQ_REMOVE_IRP* CsqRemoveIrp;
-  IO_CSQ_PEEK_NEXT_IRP* CsqPeekNextIrp;
-  IO_CSQ_ACQUIRE_LOCK* CsqAcquireLock;
-  IO_CSQ_RELEASE_LOCK* CsqReleaseLock;
-  IO_CSQ_COMPLETE_CANCELED_IRP* CsqCompleteCanceledIrp;
+  PIO_CSQ_INSERT_IRP CsqInsertIrp;
+  PIO_CSQ_REMOVE_IRP CsqRemoveIrp;
+  PIO_CSQ_PEEK_NEXT_IRP CsqPeekNextIrp;
+  PIO_CSQ_ACQUIRE_LOCK CsqAcquireLock;
+  PIO_CSQ_RELEASE_LOCK CsqReleaseLock;
+  PIO_CSQ_COMPLETE_CANCELED_IRP CsqCompleteCanceledIrp;
   PVOID ReservePointer;
 } IO_CSQ, *PIO_CSQ;
-NTSTATUS IoCsqInitialize(PIO_CSQ csq, IO_CSQ_INSERT_IRP* insert, IO_CSQ_REMOVE_IRP* remove,
-                         IO_CSQ_PEEK_NEXT_IRP* peek, IO_CSQ_ACQUIRE_LOCK* acquire, IO_CSQ_RELEASE_LOCK* release,
-                         IO_CSQ_COMPLETE_CANCELED_IRP* complete_canceled);
-NTSTATUS IoCsqInitializeEx(PIO_CSQ csq, IO_CSQ_INSERT_IRP_EX* insert, IO_CSQ_REMOVE_IRP* remove,
-                           IO_CSQ_PEEK_NEXT_IRP* peek, IO_CSQ_ACQUIRE_LOCK* acquire, IO_CSQ_RELEASE_LOCK* release,
-                           IO_CSQ_COMPLETE_CANCELED_IRP* complete_canceled);
+NTSTATUS IoCsqInitialize(PIO_CSQ csq, PIO_CSQ_INSERT_IRP insert, PIO_CSQ_REMOVE_IRP remove,
+                         PIO_CSQ_PEEK_NEXT_IRP peek, PIO_CSQ_ACQUIRE_LOCK acquire, PIO_CSQ_RELEASE_LOCK release,
+                         PIO_CSQ_COMPLETE_CANCELED_IRP complete_canceled);
+NTSTATUS IoCsqInitializeEx(PIO_CSQ csq, PIO_CSQ_INSERT_IRP_EX insert, PIO_CSQ_REMOVE_IRP remove,
+                           PIO_CSQ_PEEK_NEXT_IRP peek, PIO_CSQ_ACQUIRE_LOCK acquire, PIO_CSQ_RELEASE_LOCK release,
+                           PIO_CSQ_COMPLETE_CANCELED_IRP complete_canceled);
 void IoCsqInsertIrp(PIO_CSQ csq, PIRP irp, PIO_CSQ_IRP_CONTEXT context);
 NTSTATUS IoCsqInsertIrpEx(PIO_CSQ csq, PIRP irp, PIO_CSQ_IRP_CONTEXT context, PVOID insert_context);
 PIRP IoCsqRemoveIrp(PIO_CSQ csq, PIO_CSQ_IRP_CONTEXT context);

@@ -50,12 +50,10 @@ typedef struct _KSEMAPHORE {
   LONG Limit;
 } KSEMAPHORE, *PKSEMAPHORE, *PRKSEMAPHORE;
 
-typedef struct _KTHREAD* PKTHREAD;
-typedef struct _KTHREAD* PRKTHREAD;
-typedef struct _KTHREAD* PETHREAD;
-typedef struct _KPROCESS* PKPROCESS;
-typedef struct _KPROCESS* PRKPROCESS;
-typedef struct _KPROCESS* PEPROCESS;
+typedef struct _KTHREAD *PKTHREAD, *PRKTHREAD;
+typedef struct _ETHREAD* PETHREAD;
+typedef struct _KPROCESS *PKPROCESS, *PRKPROCESS;
+typedef struct _EPROCESS* PEPROCESS;
 
 typedef struct _KWAIT_BLOCK {
   LIST_ENTRY WaitListEntry;

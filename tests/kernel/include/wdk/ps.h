@@ -37,8 +37,7 @@ LONG_PTR ObfDereferenceObject(PVOID object);
 #define ObDereferenceObject ObfDereferenceObject
 NTSTATUS ObCloseHandle(HANDLE handle, KPROCESSOR_MODE mode);
 NTSTATUS ZwClose(HANDLE handle);
-#define ZwCurrentProcess() (reinterpret_cast<HANDLE>(static_cast<LONG_PTR>(-1)))
-#define NtCurrentProcess ZwCurrentProcess
+NTSTATUS ZwWaitForSingleObject(HANDLE handle, BOOLEAN alertable, PLARGE_INTEGER timeout);
 
 typedef struct _CLIENT_ID {
   HANDLE UniqueProcess;
@@ -52,7 +51,7 @@ NTSTATUS PsTerminateSystemThread(
     NTSTATUS status);  // the thread ends by returning from its routine; this only notes it
 PEPROCESS IoGetCurrentProcess(void);
 #define PsGetCurrentProcess IoGetCurrentProcess
-inline PETHREAD PsGetCurrentThread(void) { return KeGetCurrentThread(); }
+inline PETHREAD PsGetCurrentThread(void) { return reinterpret_cast<PETHREAD>(KeGetCurrentThread()); }
 HANDLE PsGetCurrentProcessId(void);
 HANDLE PsGetCurrentThreadId(void);
 HANDLE PsGetProcessId(PEPROCESS process);

@@ -13,7 +13,6 @@ void RtlCopyUnicodeString(PUNICODE_STRING to, PCUNICODE_STRING from);
 NTSTATUS RtlAppendUnicodeToString(PUNICODE_STRING to, PCWSTR text);
 NTSTATUS RtlAppendUnicodeStringToString(PUNICODE_STRING to, PCUNICODE_STRING from);
 NTSTATUS RtlIntegerToUnicodeString(ULONG value, ULONG base, PUNICODE_STRING string);
-ULONG DbgPrint(PCSTR format, ...);
 
 }  // extern "C"
 

@@ -1,0 +1,17 @@
+// What the published headers define inline on Windows and as functions here: so these exist on Linux only.
+#include "tests/kernel/nt/objects.hpp"
+
+extern "C" {
+
+KIRQL KeGetCurrentIrql(void) { return wintun::kernel::current_thread().irql; }
+
+void wdk_paged_code(const char* function) { wintun::kernel::require_irql_at_most(APC_LEVEL, function); }
+
+void KeInitializeSpinLock(PKSPIN_LOCK lock) {
+  wintun::kernel::forget_lock(lock);
+  __atomic_store_n(lock, ULONG_PTR{0}, __ATOMIC_RELEASE);
+}
+
+PKTHREAD KeGetCurrentThread(void) { return &wintun::kernel::current_thread(); }
+
+}  // extern "C"

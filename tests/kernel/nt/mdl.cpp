@@ -1,0 +1,192 @@
+// MDLs. A program's pages have one address here, the program's own: a mapping gives that, so that ThreadSanitizer
+// sees both ends of a ring in one place. Locked pages stay until they are unlocked, also if the program frees them.
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "tests/kernel/nt/objects.hpp"
+
+namespace wintun::kernel {
+
+bool is_nonpaged_pool(const void* memory, std::size_t bytes);  // pool.cpp
+
+namespace {
+
+struct Locked {
+  std::mutex lock;
+  std::map<const MDL*, std::shared_ptr<Region>> pages;
+};
+Locked& locked_pages() {
+  static Locked* const one = new Locked;
+  return *one;
+}
+
+bool is_mdl(const MDL* mdl, const char* function) {
+  if (mdl != nullptr && is_out(Kind::mdl, mdl)) return true;
+  violation(std::string(function) + " with what is no MDL, or was freed");
+  return false;
+}
+
+void unmap(PMDL mdl) {
+  if ((mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) == 0) return;
+  give_back(Kind::mapping, mdl);
+  mdl->MdlFlags = static_cast<CSHORT>(mdl->MdlFlags & ~(MDL_MAPPED_TO_SYSTEM_VA | MDL_PARTIAL_HAS_BEEN_MAPPED));
+  mdl->MappedSystemVa = nullptr;
+}
+
+}  // namespace
+}  // namespace wintun::kernel
+
+using namespace wintun::kernel;
+
+extern "C" {
+
+PMDL NTAPI IoAllocateMdl(PVOID address, ULONG bytes, BOOLEAN secondary, BOOLEAN, PIRP irp) {
+  require_irql_at_most(DISPATCH_LEVEL, __func__);
+  if (secondary || irp != nullptr) violation("IoAllocateMdl for a request: not modelled");
+  if (should_fail(__func__)) return nullptr;
+  const SIZE_T size = sizeof(MDL) + sizeof(ULONG_PTR) * ADDRESS_AND_SIZE_TO_SPAN_PAGES(address, bytes);
+  auto* const mdl = static_cast<PMDL>(::operator new(size));
+  std::memset(static_cast<void*>(mdl), 0xcd, size);
+  MmInitializeMdl(mdl, address, bytes);
+  mdl->MdlFlags = 0;
+  mdl->Process = nullptr;
+  mdl->MappedSystemVa = nullptr;
+  take(Kind::mdl, mdl, __func__);
+  return mdl;
+}
+
+VOID NTAPI IoFreeMdl(PMDL mdl) {
+  require_irql_at_most(DISPATCH_LEVEL, __func__);
+  if (!is_mdl(mdl, __func__)) return;
+  if ((mdl->MdlFlags & MDL_PAGES_LOCKED) != 0) violation("IoFreeMdl of locked pages");
+  if ((mdl->MdlFlags & MDL_PARTIAL) != 0) unmap(mdl);  // published: done for partial ones
+  if ((mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) != 0) violation("IoFreeMdl of mapped pages");
+  give_back(Kind::mdl, mdl);
+  ::operator delete(static_cast<void*>(mdl));
+}
+
+VOID NTAPI IoBuildPartialMdl(PMDL source, PMDL target, PVOID address, ULONG bytes) {
+  require_irql_at_most(DISPATCH_LEVEL, __func__);
+  if (!is_mdl(source, __func__) || !is_mdl(target, __func__)) return;
+  auto* const first = static_cast<char*>(MmGetMdlVirtualAddress(source));
+  const auto offset = static_cast<SIZE_T>(static_cast<char*>(address) - first);
+  if (bytes == 0) bytes = static_cast<ULONG>(source->ByteCount - offset);
+  if (offset > source->ByteCount || bytes > source->ByteCount - offset) {
+    violation("IoBuildPartialMdl of more than the source has");
+    return;
+  }
+  if ((target->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) != 0) violation("IoBuildPartialMdl over a mapped target");
+  const SIZE_T room = static_cast<SIZE_T>(target->Size) - sizeof(MDL);
+  if (sizeof(ULONG_PTR) * ADDRESS_AND_SIZE_TO_SPAN_PAGES(address, bytes) > room) {
+    violation("IoBuildPartialMdl of more pages than the target has room for");
+    return;
+  }
+  target->StartVa = PAGE_ALIGN(address);
+  target->ByteOffset = BYTE_OFFSET(address);
+  target->ByteCount = bytes;
+  target->Process = source->Process;
+  target->MappedSystemVa = nullptr;
+  CSHORT flags = MDL_PARTIAL;
+  if ((source->MdlFlags & MDL_SOURCE_IS_NONPAGED_POOL) != 0) flags |= MDL_SOURCE_IS_NONPAGED_POOL;
+  if ((source->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL)) != 0) {
+    flags |= MDL_MAPPED_TO_SYSTEM_VA;  // through the source's mapping: nothing to undo
+    target->MappedSystemVa = static_cast<char*>(source->MappedSystemVa) + offset;
+  } else if ((source->MdlFlags & MDL_PAGES_LOCKED) == 0) {
+    violation("IoBuildPartialMdl of pages that are not locked");
+  }
+  target->MdlFlags = flags;
+}
+
+VOID NTAPI MmBuildMdlForNonPagedPool(PMDL mdl) {
+  require_irql_at_most(DISPATCH_LEVEL, __func__);
+  if (!is_mdl(mdl, __func__)) return;
+  if (!is_nonpaged_pool(MmGetMdlVirtualAddress(mdl), mdl->ByteCount)) {
+    violation("MmBuildMdlForNonPagedPool of what is no non-paged pool");
+  }
+  mdl->MappedSystemVa = MmGetMdlVirtualAddress(mdl);
+  mdl->MdlFlags = static_cast<CSHORT>(mdl->MdlFlags | MDL_SOURCE_IS_NONPAGED_POOL);
+}
+
+VOID NTAPI MmProbeAndLockPages(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operation) {
+  require_irql_at_most(APC_LEVEL, __func__);
+  if (!is_mdl(mdl, __func__)) return;
+  if ((mdl->MdlFlags & MDL_PAGES_LOCKED) != 0) violation("MmProbeAndLockPages of pages that this MDL has locked");
+  NTSTATUS status = STATUS_SUCCESS;
+  void* const address = MmGetMdlVirtualAddress(mdl);
+  if (should_fail(__func__)) {
+    status = STATUS_WORKING_SET_QUOTA;
+  } else if (mode == KernelMode) {
+    if (current_thread().previous_mode == UserMode && !is_nonpaged_pool(address, mdl->ByteCount)) {
+      violation("MmProbeAndLockPages trusts a program's address: its access mode must be the request's");
+    }
+  } else {
+    auto region = find_memory(current_process(), address, mdl->ByteCount, operation != IoReadAccess);
+    if (region == nullptr) {
+      status = STATUS_ACCESS_VIOLATION;
+    } else {
+      const std::lock_guard guard(locked_pages().lock);
+      locked_pages().pages[mdl] = std::move(region);
+    }
+  }
+  if (status != STATUS_SUCCESS) ExRaiseStatus(status);
+  mdl->Process = reinterpret_cast<PEPROCESS>(&current_process());
+  mdl->MdlFlags = static_cast<CSHORT>(mdl->MdlFlags | MDL_PAGES_LOCKED |
+                                      (operation != IoReadAccess ? MDL_WRITE_OPERATION : 0));
+  take(Kind::locked_pages, mdl, __func__);
+}
+
+VOID NTAPI MmUnlockPages(PMDL mdl) {
+  require_irql_at_most(DISPATCH_LEVEL, __func__);
+  if (!is_mdl(mdl, __func__)) return;
+  if (!give_back(Kind::locked_pages, mdl)) {
+    violation("MmUnlockPages of pages that are not locked");
+    return;
+  }
+  unmap(mdl);  // published: a mapping to system space goes with it
+  mdl->MdlFlags = static_cast<CSHORT>(mdl->MdlFlags & ~(MDL_PAGES_LOCKED | MDL_WRITE_OPERATION));
+  std::shared_ptr<Region> region;
+  const std::lock_guard guard(locked_pages().lock);
+  const auto found = locked_pages().pages.find(mdl);
+  if (found == locked_pages().pages.end()) return;
+  region = std::move(found->second);
+  locked_pages().pages.erase(found);
+}
+
+PVOID NTAPI MmMapLockedPagesSpecifyCache(PMDL mdl, KPROCESSOR_MODE mode, MEMORY_CACHING_TYPE, PVOID, ULONG bug_check,
+                                         ULONG) {
+  require_irql_at_most(DISPATCH_LEVEL, __func__);
+  if (!is_mdl(mdl, __func__)) return nullptr;
+  if (mode != KernelMode) violation("MmMapLockedPagesSpecifyCache into a program: not modelled");
+  if (bug_check) violation("MmMapLockedPagesSpecifyCache that stops the system when it fails");
+  if ((mdl->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL)) != 0) {
+    violation("MmMapLockedPagesSpecifyCache of what is mapped already");
+    return mdl->MappedSystemVa;
+  }
+  if ((mdl->MdlFlags & (MDL_PAGES_LOCKED | MDL_PARTIAL)) == 0) {
+    violation("MmMapLockedPagesSpecifyCache of pages that are not locked");
+    return nullptr;
+  }
+  if (should_fail(__func__)) return nullptr;
+  mdl->MappedSystemVa = MmGetMdlVirtualAddress(mdl);
+  mdl->MdlFlags = static_cast<CSHORT>(mdl->MdlFlags | MDL_MAPPED_TO_SYSTEM_VA |
+                                      ((mdl->MdlFlags & MDL_PARTIAL) != 0 ? MDL_PARTIAL_HAS_BEEN_MAPPED : 0));
+  take(Kind::mapping, mdl, __func__);
+  return mdl->MappedSystemVa;
+}
+
+VOID NTAPI MmUnmapLockedPages(PVOID address, PMDL mdl) {
+  require_irql_at_most(DISPATCH_LEVEL, __func__);
+  if (!is_mdl(mdl, __func__)) return;
+  if (!is_out(Kind::mapping, mdl) || address != mdl->MappedSystemVa) {
+    violation("MmUnmapLockedPages of what is not mapped there");
+    return;
+  }
+  unmap(mdl);
+}
+
+SIZE_T NTAPI MmSizeOfMdl(PVOID base, SIZE_T bytes) {
+  return sizeof(MDL) + sizeof(ULONG_PTR) * ADDRESS_AND_SIZE_TO_SPAN_PAGES(base, bytes);
+}
+
+}  // extern "C"
