@@ -1,8 +1,8 @@
 /* NDIS 6.20 to 6.83 as far as this driver uses it: structures, constants and functions of Microsoft's public
- * documentation, under their published names, since no free header has them. Include nt.hpp, which brings the NT types
- * first. tests/kernel implements the functions; in a real kernel they come from ndis.sys.
- * Sizes and offsets are those of 64 bits and are held by the assertions at the end. Structures that the driver only
- * hands on are left incomplete. */
+ * documentation, under their published names, since no free header has them. Include nt.hpp, which brings the NT
+ * types first. tests/kernel implements the functions; in a real kernel they come from ndis.sys. Sizes and offsets are
+ * those of 64 bits and are held by the assertions at the end. Structures that the driver only hands on are left
+ * incomplete. */
 #pragma once
 
 #define NDIS_RUNTIME_VERSION_620 0x00060014u
@@ -591,7 +591,8 @@ PNET_BUFFER_LIST NTAPI NdisAllocateNetBufferAndNetBufferList(NDIS_HANDLE pool, U
                                                              USHORT context_back_fill, PMDL mdl, ULONG data_offset,
                                                              SIZE_T data_length);
 VOID NTAPI NdisFreeNetBufferList(PNET_BUFFER_LIST list);
-PVOID NTAPI NdisGetDataBuffer(PNET_BUFFER buffer, ULONG bytes, PVOID storage, ULONG align_multiple, ULONG align_offset);
+PVOID NTAPI NdisGetDataBuffer(PNET_BUFFER buffer, ULONG bytes, PVOID storage, ULONG align_multiple,
+                              ULONG align_offset);
 
 PNDIS_RW_LOCK_EX NTAPI NdisAllocateRWLock(NDIS_HANDLE owner);
 VOID NTAPI NdisFreeRWLock(PNDIS_RW_LOCK_EX lock);

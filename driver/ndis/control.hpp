@@ -1,0 +1,47 @@
+// The control device of an adapter: \Device\RINGTUN%d, with the link \DosDevices\Global\RINGTUN%d, where %d is the
+// LUID's index. Programs open it to register rings or to read and write bundles.
+// Its extension outlives the adapter as long as somebody has it open, so all that a late request can touch is here,
+// and the adapter is reached through a rundown.
+#pragma once
+
+#include "driver/ndis/adapter.hpp"
+
+namespace wintun {
+
+// Pended reads of bundles, oldest first. Any thread, DISPATCH_LEVEL or below. Here rather than in Bundles, since a
+// cancel routine may still hold the lock when the reads that it did not take are completed.
+struct Reads {
+  IO_CSQ queue;  // first, so that its callbacks find the rest
+  LIST_ENTRY irps;
+  Host::SpinLock lock;
+};
+
+struct Control {
+  Adapter* adapter;  // null before the device is complete
+  EX_RUNDOWN_REF rundown;
+  Reads reads;
+  Host::SpinLock files_lock;
+  LIST_ENTRY files;  // open, from create to close
+};
+
+struct OpenFile : Pooled {
+  LIST_ENTRY link;
+  PFILE_OBJECT file;
+  bool is_cleaned_up = false;    // under the adapter's `serial`, as the next two
+  bool is_of_bundles = false;    // counted in bundle_files
+  PVOID read_address = nullptr;  // of its first read
+};
+
+// PASSIVE_LEVEL. The device appears; it goes, and nobody is inside any more.
+NTSTATUS create_control_device(Adapter& adapter, NET_LUID luid);
+void delete_control_device(Adapter& adapter);
+
+// Ends the session and takes the handles from whoever has them (handles.cpp), so that neither keeps the driver.
+// PASSIVE_LEVEL, `serial` not held, since closing a handle comes back as a request.
+void evict(Adapter& adapter);
+void close_handles(Control& control);
+
+// Completes a request; gives its status. DISPATCH_LEVEL or below.
+NTSTATUS finish(PIRP irp, NTSTATUS status, ULONG_PTR information = 0);
+
+}  // namespace wintun
