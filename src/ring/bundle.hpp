@@ -14,13 +14,12 @@ inline constexpr uint32_t kMaxBundleBytes = kMaxBundlePackets * kMaxBundleSlot;
 
 constexpr uint32_t bundle_slot(uint32_t size) { return (kBundleHeader + size + 15) & ~15u; }  // for sizes that fit
 
-// Takes the slot at `offset` of `bytes`; false: it is cut or too large. Size 0 is no packet (some writers add 16
-// zeros where none are needed).
+// Takes the slot at `offset`; false: it is cut or too large. Size 0 is no packet (some writers add 16 needless
+// zeros).
 [[nodiscard]] inline bool next_in_bundle(const uint8_t* bundle, uint32_t bytes, uint32_t& offset, Slot& slot) {
   if (bytes - offset < kBundleHeader) return false;
   uint32_t size = 0;
-  for (uint32_t i = 0; i < 4; ++i)
-    size |= uint32_t{__atomic_load_n(bundle + offset + i, __ATOMIC_RELAXED)} << (8 * i);
+  for (uint32_t i = 4; i-- > 0;) size = size << 8 | __atomic_load_n(bundle + offset + i, __ATOMIC_RELAXED);
   if (size > kMaxBundleSlot - kBundleHeader || bundle_slot(size) > bytes - offset) return false;
   slot.data = const_cast<uint8_t*>(bundle) + offset + kBundleHeader;
   slot.size = size;

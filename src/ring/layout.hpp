@@ -10,9 +10,8 @@ namespace wintun {
 
 inline constexpr uint32_t kMinCapacity = 0x20000;    // 128 KiB
 inline constexpr uint32_t kMaxCapacity = 0x4000000;  // 64 MiB
-inline constexpr uint32_t kTrailingBytes =
-    0x10000;                                        // behind the capacity: the longest packet starts at its last word
-inline constexpr uint32_t kMaxPacketSize = 0xFFFF;  // bytes, the longest an IP header can say
+inline constexpr uint32_t kTrailingBytes = 0x10000;  // behind the capacity, for a packet that starts at its last word
+inline constexpr uint32_t kMaxPacketSize = 0xFFFF;   // bytes, the longest an IP header can say
 inline constexpr uint32_t kAlignment = 4;
 inline constexpr uint32_t kEnded = 0xFFFFFFFF;  // an offset at or above the capacity: this end has ended
 
