@@ -21,6 +21,7 @@ struct SendOptions {
   bool at_dispatch = false;     // the stack calls at DISPATCH_LEVEL, and says so
   std::size_t mdl_bytes = 0;    // cut each packet into MDLs of so many bytes; 0: one MDL
   std::size_t data_offset = 0;  // unused bytes in front of each packet
+  bool is_mapped = true;        // false: the miniport's mapping of each MDL can fail
   std::uintptr_t cancel_id = 0;
 };
 
@@ -53,8 +54,7 @@ class Adapter {
  public:
   struct Options {
     std::uint16_t luid_index = 1;
-    std::uint16_t interface_type = 53;                               // IF_TYPE_PROP_VIRTUAL
-    std::vector<std::pair<std::u16string, std::uint32_t>> settings;  // of its registry key
+    std::uint16_t interface_type = 53;  // IF_TYPE_PROP_VIRTUAL
   };
   explicit Adapter(Driver& driver) : Adapter(driver, Options{}) {}
   Adapter(Driver& driver, const Options& options);  // plugged in, not initialized
@@ -71,7 +71,6 @@ class Adapter {
   void stop();                       // pause() and halt() as far as they apply
   void remove();                     // stop(), as the device manager's "uninstall" does it: query, then remove
   bool query_remove();               // false: refused
-  void cancel_remove();              // after query_remove()
   void surprise_remove();            // the event, then stop()
   NdisStatus set_power(unsigned d);  // 0 to 3; pauses and restarts around as NDIS does without NO_PAUSE_ON_SUSPEND
   void shutdown();                   // the system goes down: at any level, nothing returns
@@ -106,11 +105,13 @@ class Adapter {
   std::uint64_t link_speed() const;                 // bits a second, of the newest link state
   std::vector<Indication> indications();            // since the last call
   const void* attributes(std::size_t& size) const;  // its general attributes, as it gave them
-  std::u16string control_device() const;            // the name of its device as a driver sees it, or empty
 
   struct Body;
 
  private:
+  void halt_for(int action);
+  void notify(int event);
+  void check_quiet(const char* function);
   std::unique_ptr<Body> body_;
 };
 

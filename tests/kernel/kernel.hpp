@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include <ntifs.h>
+#include "driver/ndis/nt.hpp"
 
 namespace wintun::kernel {
 

@@ -14,10 +14,23 @@
 namespace wintun::kernel {
 namespace {
 
-constexpr const char* kNames[] = {"pool memory",  "MDL",    "locked pages",   "mapping",
-                                  "handle",       "object reference", "system thread", "I/O request",
-                                  "device",       "symbolic link",    "notify routine", "net buffer list pool",
-                                  "net buffer list", "reader-writer lock", "miniport driver", "adapter", "object"};
+constexpr const char* kNames[] = {"pool memory",
+                                  "MDL",
+                                  "locked pages",
+                                  "mapping",
+                                  "handle",
+                                  "object reference",
+                                  "system thread",
+                                  "I/O request",
+                                  "device",
+                                  "symbolic link",
+                                  "notify routine",
+                                  "net buffer list pool",
+                                  "net buffer list",
+                                  "reader-writer lock",
+                                  "miniport driver",
+                                  "adapter",
+                                  "rundown protection"};
 
 struct Entry {
   const char* function;
@@ -29,7 +42,7 @@ struct Books {
   std::mutex violations_lock;
   std::vector<std::string> violations;
   std::mutex ledger_lock;
-  std::map<std::pair<Kind, const void*>, Entry> ledger;
+  std::map<std::pair<Kind, const void*>, std::vector<Entry>> ledger;
   std::atomic<bool> abort{false};
 };
 
@@ -61,14 +74,19 @@ std::string take_violations() {
 }
 
 void take(Kind kind, const void* what, const char* function, std::string note) {
-  Entry entry{function, std::move(note), capture_stack(1)};
+  // Of packets there are too many to say of each where it comes from.
+  Entry entry{function, std::move(note), kind == Kind::net_buffer_list ? Stack{} : capture_stack(1)};
   const std::lock_guard locked(books().ledger_lock);
-  books().ledger[{kind, what}] = std::move(entry);
+  books().ledger[{kind, what}].push_back(std::move(entry));
 }
 
 bool give_back(Kind kind, const void* what) {
   const std::lock_guard locked(books().ledger_lock);
-  return books().ledger.erase({kind, what}) != 0;
+  const auto found = books().ledger.find({kind, what});
+  if (found == books().ledger.end()) return false;
+  found->second.pop_back();
+  if (found->second.empty()) books().ledger.erase(found);
+  return true;
 }
 
 bool is_out(Kind kind, const void* what) {
@@ -84,14 +102,16 @@ std::size_t count_out() {
 std::size_t outstanding() { return count_out(); }
 
 void expect_nothing_out(const std::string& when) {
-  std::map<std::pair<Kind, const void*>, Entry> left;
+  decltype(Books::ledger) left;
   {
     const std::lock_guard locked(books().ledger_lock);
     left.swap(books().ledger);
   }
-  for (const auto& [key, entry] : left) {
-    violation(when + ": " + kNames[static_cast<std::size_t>(key.first)] + " left, taken by " + entry.function +
-              (entry.note.empty() ? "" : " (" + entry.note + ")") + " at " + describe_stack(entry.stack));
+  for (const auto& [key, entries] : left) {
+    for (const Entry& entry : entries) {
+      violation(when + ": " + kNames[static_cast<std::size_t>(key.first)] + " left, taken by " + entry.function +
+                (entry.note.empty() ? "" : " (" + entry.note + ")") + " at " + describe_stack(entry.stack));
+    }
   }
 }
 

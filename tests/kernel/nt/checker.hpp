@@ -25,8 +25,23 @@ bool should_fail(const char* function);
 // ---- what is out ----
 
 enum class Kind : std::uint8_t {
-  pool, mdl, locked_pages, mapping, handle, reference, thread, irp, device, link, notify_routine,
-  net_buffer_list_pool, net_buffer_list, rw_lock, miniport_driver, adapter, other
+  pool,
+  mdl,
+  locked_pages,
+  mapping,
+  handle,
+  reference,
+  thread,
+  irp,
+  device,
+  link,
+  notify_routine,
+  net_buffer_list_pool,
+  net_buffer_list,
+  rw_lock,
+  miniport_driver,
+  adapter,
+  rundown
 };
 
 void take(Kind kind, const void* what, const char* function, std::string note = {});
@@ -40,7 +55,7 @@ void expect_nothing_out(const std::string& when);
 // ---- where a call comes from ----
 
 using Stack = std::vector<std::uintptr_t>;
-Stack capture_stack(unsigned skip);             // stack_linux.cpp, stack_windows.cpp
+Stack capture_stack(unsigned skip);              // stack_linux.cpp, stack_windows.cpp
 std::string describe_stack(const Stack& stack);  // one line
 
 }  // namespace wintun::kernel

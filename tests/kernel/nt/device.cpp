@@ -37,7 +37,8 @@ bool take_prefix(std::u16string& text, std::u16string_view prefix) {
 // In lower case, with one way to write each directory.
 std::u16string canonical(std::u16string_view name) {
   std::u16string text = lower(name);
-  for (const std::u16string_view directory : {u"\\\\.\\", u"\\\\?\\", u"\\??\\", u"\\dosdevices\\", u"\\global??\\"}) {
+  for (const std::u16string_view directory :
+       {u"\\\\.\\", u"\\\\?\\", u"\\??\\", u"\\dosdevices\\", u"\\global??\\"}) {
     if (!take_prefix(text, directory)) continue;
     while (take_prefix(text, u"global\\")) {
     }
@@ -62,9 +63,9 @@ _OBJECT_TYPE device_type{"Device", destroy_device};
 
 ACCESS_MASK rights_of(std::u16string_view text) {
   static const std::map<std::u16string_view, ACCESS_MASK> known{
-      {u"GA", FILE_ALL_ACCESS},    {u"FA", FILE_ALL_ACCESS},     {u"GR", FILE_GENERIC_READ},
-      {u"FR", FILE_GENERIC_READ},  {u"GW", FILE_GENERIC_WRITE},  {u"FW", FILE_GENERIC_WRITE},
-      {u"GX", SYNCHRONIZE},        {u"FX", SYNCHRONIZE}};
+      {u"GA", FILE_ALL_ACCESS},   {u"FA", FILE_ALL_ACCESS},    {u"GR", FILE_GENERIC_READ},
+      {u"FR", FILE_GENERIC_READ}, {u"GW", FILE_GENERIC_WRITE}, {u"FW", FILE_GENERIC_WRITE},
+      {u"GX", SYNCHRONIZE},       {u"FX", SYNCHRONIZE}};
   ACCESS_MASK all = 0;
   for (std::size_t i = 0; i + 2 <= text.size(); i += 2) {
     const auto found = known.find(text.substr(i, 2));
@@ -122,8 +123,8 @@ NTSTATUS check_access(const Acl& acl, const Account& account, ACCESS_MASK wanted
   wanted &= FILE_ALL_ACCESS;
   ACCESS_MASK allowed = 0;
   for (const Acl::Entry& entry : acl.allowed) {
-    const bool is_his = (entry.who == u"SY" && account.is_system) || (entry.who == u"BA" && account.is_administrator) ||
-                        entry.who == u"WD";
+    const bool is_his = (entry.who == u"SY" && account.is_system) ||
+                        (entry.who == u"BA" && account.is_administrator) || entry.who == u"WD";
     if (is_his) allowed |= entry.access;
   }
   if (account.integrity < acl.label) {

@@ -6,7 +6,8 @@
 
 namespace wintun::kernel {
 
-Calling::Calling(_EPROCESS& process) : before_(current_thread().attached), mode_before_(current_thread().previous_mode) {
+Calling::Calling(_EPROCESS& process)
+    : before_(current_thread().attached), mode_before_(current_thread().previous_mode) {
   current_thread().attached = &process;
   current_thread().previous_mode = UserMode;
 }
@@ -77,8 +78,8 @@ std::shared_ptr<Request::State> transfer(_EPROCESS& process, HANDLE handle, UCHA
   const bool is_read = major == IRP_MJ_READ;
   void* body = nullptr;
   ACCESS_MASK granted = 0;
-  const NTSTATUS found = find_handle(process, handle, is_read ? FILE_READ_DATA : FILE_WRITE_DATA, &file_type, UserMode,
-                                     body, granted);
+  const NTSTATUS found =
+      find_handle(process, handle, is_read ? FILE_READ_DATA : FILE_WRITE_DATA, &file_type, UserMode, body, granted);
   if (!NT_SUCCESS(found)) return refused(found);
   File& file = *static_cast<File*>(body);
   const Calling calling(process);
@@ -128,9 +129,8 @@ Process::Opened Process::open(std::u16string_view name, ACCESS_MASK access) {
   file->object.ReadAccess = (granted & FILE_READ_DATA) != 0 ? TRUE : FALSE;
   file->object.WriteAccess = (granted & FILE_WRITE_DATA) != 0 ? TRUE : FALSE;
   ++device->files;
-  const auto state = send_request(process, *file, IRP_MJ_CREATE, [&](Request::State&, IRP&, IO_STACK_LOCATION&) {
-    return STATUS_SUCCESS;
-  });
+  const auto state = send_request(process, *file, IRP_MJ_CREATE,
+                                  [&](Request::State&, IRP&, IO_STACK_LOCATION&) { return STATUS_SUCCESS; });
   const Result result = wait_for_request(*state);
   if (!NT_SUCCESS(result.status)) {
     file->object.FinalStatus = result.status;  // was never open: no IRP_MJ_CLEANUP, no IRP_MJ_CLOSE
@@ -148,7 +148,8 @@ Request Process::start_read(HANDLE file, void* buffer, ULONG size) {
 }
 
 Request Process::start_write(HANDLE file, const void* buffer, ULONG size) {
-  return Request(transfer(*reinterpret_cast<_EPROCESS*>(object()), file, IRP_MJ_WRITE, const_cast<void*>(buffer), size));
+  return Request(
+      transfer(*reinterpret_cast<_EPROCESS*>(object()), file, IRP_MJ_WRITE, const_cast<void*>(buffer), size));
 }
 
 Request Process::start_control(HANDLE handle, ULONG code, const void* in, ULONG in_size, void* out, ULONG out_size) {
@@ -161,8 +162,8 @@ Request Process::start_control(HANDLE handle, ULONG code, const void* in, ULONG 
   if (!NT_SUCCESS(found)) return Request(refused(found));
   File& file = *static_cast<File*>(body);
   const Calling calling(process);
-  auto state = send_request(
-      process, file, IRP_MJ_DEVICE_CONTROL, [&](Request::State& of, IRP& irp, IO_STACK_LOCATION& stack) {
+  auto state =
+      send_request(process, file, IRP_MJ_DEVICE_CONTROL, [&](Request::State& of, IRP& irp, IO_STACK_LOCATION& stack) {
         of.in_size = in_size;
         of.out_size = out_size;
         of.out = out;

@@ -1,5 +1,5 @@
-// Devices, files and I/O requests behind nt/device.cpp, irp.cpp and file.cpp. A request's state is the test's side and
-// outlives the IRP, which goes when the driver completes it: a driver that looks at it later is caught by ASan.
+// Devices, files and I/O requests behind nt/device.cpp, irp.cpp and file.cpp. A request's state is the test's side
+// and outlives the IRP, which goes when the driver completes it: a driver that looks at it later is caught by ASan.
 #pragma once
 
 #include <condition_variable>
@@ -71,8 +71,9 @@ struct Request::State {
 };
 
 // Sends one request to the driver and gives its state; the caller's thread is in the process for it.
-std::shared_ptr<Request::State> send_request(_EPROCESS& process, File& file, UCHAR major,
-                                             const std::function<NTSTATUS(Request::State&, IRP&, IO_STACK_LOCATION&)>& fill);
+std::shared_ptr<Request::State> send_request(
+    _EPROCESS& process, File& file, UCHAR major,
+    const std::function<NTSTATUS(Request::State&, IRP&, IO_STACK_LOCATION&)>& fill);
 Result wait_for_request(Request::State& state);
 bool cancel_request(Request::State& state);
 

@@ -27,12 +27,10 @@ std::shared_ptr<Request::State> find(PIRP irp) {
 }
 
 std::string name_of(const Request::State& state) {
-  static const std::map<int, const char*> names{{IRP_MJ_CREATE, "IRP_MJ_CREATE"},
-                                                {IRP_MJ_CLOSE, "IRP_MJ_CLOSE"},
-                                                {IRP_MJ_CLEANUP, "IRP_MJ_CLEANUP"},
-                                                {IRP_MJ_READ, "IRP_MJ_READ"},
-                                                {IRP_MJ_WRITE, "IRP_MJ_WRITE"},
-                                                {IRP_MJ_DEVICE_CONTROL, "IRP_MJ_DEVICE_CONTROL"}};
+  static const std::map<int, const char*> names{
+      {IRP_MJ_CREATE, "IRP_MJ_CREATE"},   {IRP_MJ_CLOSE, "IRP_MJ_CLOSE"},
+      {IRP_MJ_CLEANUP, "IRP_MJ_CLEANUP"}, {IRP_MJ_READ, "IRP_MJ_READ"},
+      {IRP_MJ_WRITE, "IRP_MJ_WRITE"},     {IRP_MJ_DEVICE_CONTROL, "IRP_MJ_DEVICE_CONTROL"}};
   const auto found = names.find(state.major);
   return found == names.end() ? "major function " + std::to_string(state.major) : found->second;
 }
@@ -42,7 +40,8 @@ void check_return(const Request::State& state) {
   const std::string name = name_of(state);
   const bool pending = *state.returned == STATUS_PENDING;
   if (pending && !state.was_marked_pending) violation(name + " returned STATUS_PENDING without IoMarkIrpPending");
-  if (!pending && state.was_marked_pending) violation(name + " was marked pending, and its routine returned another status");
+  if (!pending && state.was_marked_pending)
+    violation(name + " was marked pending, and its routine returned another status");
   if (!pending && !state.was_marked_pending && *state.returned != state.result.status) {
     violation(name + " was completed with another status than its routine returned");
   }
@@ -57,8 +56,9 @@ void release_buffers(Request::State& state) {
 
 }  // namespace
 
-std::shared_ptr<Request::State> send_request(_EPROCESS& process, File& file, UCHAR major,
-                                             const std::function<NTSTATUS(Request::State&, IRP&, IO_STACK_LOCATION&)>& fill) {
+std::shared_ptr<Request::State> send_request(
+    _EPROCESS& process, File& file, UCHAR major,
+    const std::function<NTSTATUS(Request::State&, IRP&, IO_STACK_LOCATION&)>& fill) {
   auto state = std::make_shared<Request::State>();
   state->process = &process;
   state->file = &file;

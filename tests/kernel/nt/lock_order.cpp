@@ -26,9 +26,8 @@ bool leads_to(const Order& known, const void* from, const void* to, std::set<con
   if (from == to) return true;
   if (!seen.insert(from).second) return false;
   const auto found = known.after.find(from);
-  return found != known.after.end() && std::any_of(found->second.begin(), found->second.end(), [&](const void* next) {
-           return leads_to(known, next, to, seen);
-         });
+  return found != known.after.end() && std::any_of(found->second.begin(), found->second.end(),
+                                                   [&](const void* next) { return leads_to(known, next, to, seen); });
 }
 
 void erase(Order& known, const void* lock) {

@@ -131,8 +131,8 @@ VOID NTAPI MmProbeAndLockPages(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION op
   }
   if (status != STATUS_SUCCESS) ExRaiseStatus(status);
   mdl->Process = reinterpret_cast<PEPROCESS>(&current_process());
-  mdl->MdlFlags = static_cast<CSHORT>(mdl->MdlFlags | MDL_PAGES_LOCKED |
-                                      (operation != IoReadAccess ? MDL_WRITE_OPERATION : 0));
+  mdl->MdlFlags =
+      static_cast<CSHORT>(mdl->MdlFlags | MDL_PAGES_LOCKED | (operation != IoReadAccess ? MDL_WRITE_OPERATION : 0));
   take(Kind::locked_pages, mdl, __func__);
 }
 

@@ -1,10 +1,11 @@
 // Counted objects and handles. A driver's references stand in the ledger, so that those it forgets are found; the
-// kernel's own do not. A handle holds one reference; the handle of a file that goes tells the driver (IRP_MJ_CLEANUP).
+// kernel's own do not. A handle holds one reference; the handle of a file that goes tells the driver
+// (IRP_MJ_CLEANUP).
 #include <new>
 #include <string>
 
-#include "tests/kernel/nt/objects.hpp"
 #include "tests/kernel/nt/files.hpp"
+#include "tests/kernel/nt/objects.hpp"
 
 namespace wintun::kernel {
 
@@ -112,7 +113,8 @@ NTSTATUS NTAPI ObReferenceObjectByHandle(HANDLE handle, ACCESS_MASK access, POBJ
   if (mode == KernelMode && !is_kernel_handle && &process != &system_process()) {
     violation("ObReferenceObjectByHandle trusts a program's handle: its access mode must be the request's");
   }
-  if (mode == UserMode && type == nullptr) violation("ObReferenceObjectByHandle of a program's handle without a type");
+  if (mode == UserMode && type == nullptr)
+    violation("ObReferenceObjectByHandle of a program's handle without a type");
   if (!is_kernel_handle && should_fail(__func__)) return STATUS_INVALID_HANDLE;
   ACCESS_MASK granted = 0;
   const NTSTATUS status = find_handle(process, handle, access, type, mode, *object, granted);

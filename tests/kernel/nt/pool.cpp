@@ -56,7 +56,7 @@ void free_pool(void* memory, ULONG tag, const char* function) {
   give_back(Kind::pool, memory);
   forget_locks_in(memory, allocation.bytes);
   std::memset(memory, 0xdd, allocation.bytes);
-  ::operator delete(memory, std::align_val_t{allocation.alignment});
+  ::operator delete (memory, std::align_val_t{allocation.alignment});
 }
 
 }  // namespace
@@ -86,7 +86,7 @@ PVOID NTAPI ExAllocatePoolWithTag(POOL_TYPE type, SIZE_T bytes, ULONG tag) {
   if (should_fail(__func__)) return nullptr;
   // Published: from a page on it begins on a page's start, below that on 16 bytes.
   const std::size_t alignment = bytes >= PAGE_SIZE ? PAGE_SIZE : 16;
-  void* const memory = ::operator new(bytes, std::align_val_t{alignment}, std::nothrow);
+  void* const memory = ::operator new (bytes, std::align_val_t{alignment}, std::nothrow);
   if (memory == nullptr) return nullptr;
   std::memset(memory, 0xcd, bytes);
   {

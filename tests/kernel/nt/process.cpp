@@ -88,7 +88,8 @@ void call_process_notify(_EPROCESS& process, bool create) {
     routines = notify().routines;
   }
   for (const auto routine : routines) {
-    routine(reinterpret_cast<HANDLE>(system_process().id), reinterpret_cast<HANDLE>(process.id), create ? TRUE : FALSE);
+    routine(reinterpret_cast<HANDLE>(system_process().id), reinterpret_cast<HANDLE>(process.id),
+            create ? TRUE : FALSE);
   }
 }
 
@@ -237,7 +238,9 @@ void Process::cancel(HANDLE handle) {
   dereference(object);
 }
 
-InProcess::InProcess(const Process& process) { KeStackAttachProcess(reinterpret_cast<PRKPROCESS>(process.object()), &before_); }
+InProcess::InProcess(const Process& process) {
+  KeStackAttachProcess(reinterpret_cast<PRKPROCESS>(process.object()), &before_);
+}
 
 InProcess::~InProcess() { KeUnstackDetachProcess(&before_); }
 

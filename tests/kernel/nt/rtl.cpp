@@ -54,5 +54,4 @@ NTSTATUS NTAPI RtlIntegerToUnicodeString(ULONG value, ULONG base, PUNICODE_STRIN
   return STATUS_SUCCESS;
 }
 
-
 }  // extern "C"

@@ -16,7 +16,8 @@ Stack capture_stack(unsigned skip) {
   void* frames[kDepth];
   const int count = backtrace(frames, kDepth);
   Stack stack;
-  for (int i = static_cast<int>(skip) + 1; i < count; ++i) stack.push_back(reinterpret_cast<std::uintptr_t>(frames[i]));
+  for (int i = static_cast<int>(skip) + 1; i < count; ++i)
+    stack.push_back(reinterpret_cast<std::uintptr_t>(frames[i]));
   return stack;
 }
 
