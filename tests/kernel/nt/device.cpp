@@ -1,6 +1,6 @@
-// Devices, their names, and who may open them. Names are compared without regard to case; \DosDevices, \?? and
-// \GLOBAL?? are one directory, and Global in it is that directory again. SDDL: allowing entries of the DACL and the
-// mandatory label, as "Security Descriptor String Format" and "Mandatory Integrity Control" describe them.
+// Devices and their names. Names are compared without regard to case; \DosDevices, \?? and
+// \GLOBAL?? are one directory, and Global in it is that directory again. Who may open
+// one is security.cpp's to say.
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -61,80 +61,7 @@ void destroy_device(void* body) {
 }
 _OBJECT_TYPE device_type{"Device", destroy_device};
 
-ACCESS_MASK rights_of(std::u16string_view text) {
-  static const std::map<std::u16string_view, ACCESS_MASK> known{
-      {u"GA", FILE_ALL_ACCESS},   {u"FA", FILE_ALL_ACCESS},    {u"GR", FILE_GENERIC_READ},
-      {u"FR", FILE_GENERIC_READ}, {u"GW", FILE_GENERIC_WRITE}, {u"FW", FILE_GENERIC_WRITE},
-      {u"GX", SYNCHRONIZE},       {u"FX", SYNCHRONIZE}};
-  ACCESS_MASK all = 0;
-  for (std::size_t i = 0; i + 2 <= text.size(); i += 2) {
-    const auto found = known.find(text.substr(i, 2));
-    if (found == known.end()) return 0;
-    all |= found->second;
-  }
-  return all;
-}
-
 }  // namespace
-
-std::optional<Acl> parse_sddl(std::u16string_view text) {
-  Acl acl;
-  bool in_sacl = false;
-  for (std::size_t at = 0; at < text.size();) {
-    if (text.compare(at, 2, u"D:") == 0 || text.compare(at, 2, u"S:") == 0) {
-      in_sacl = text[at] == u'S';
-      at += 2;
-      while (at < text.size() && text[at] != u'(' && text.compare(at, 2, u"S:") != 0) ++at;  // flags
-      continue;
-    }
-    const std::size_t end = text.find(u')', at);
-    if (text[at] != u'(' || end == std::u16string_view::npos) return std::nullopt;
-    std::vector<std::u16string> fields(1);
-    for (const char16_t one : text.substr(at + 1, end - at - 1)) {
-      if (one == u';') {
-        fields.emplace_back();
-      } else {
-        fields.back() += one;
-      }
-    }
-    at = end + 1;
-    if (fields.size() != 6) return std::nullopt;
-    if (!in_sacl) {
-      const ACCESS_MASK rights = rights_of(fields[2]);
-      if (fields[0] != u"A" || rights == 0) return std::nullopt;
-      acl.allowed.push_back({fields[5], rights});
-      continue;
-    }
-    static const std::map<std::u16string_view, Integrity> labels{
-        {u"LW", Integrity::low}, {u"ME", Integrity::medium}, {u"HI", Integrity::high}, {u"SI", Integrity::system}};
-    const auto label = labels.find(fields[5]);
-    if (fields[0] != u"ML" || label == labels.end()) return std::nullopt;
-    acl.label = label->second;
-    acl.no_write_up = fields[2].find(u"NW") != std::u16string::npos;
-    acl.no_read_up = fields[2].find(u"NR") != std::u16string::npos;
-  }
-  return acl;
-}
-
-NTSTATUS check_access(const Acl& acl, const Account& account, ACCESS_MASK wanted, ACCESS_MASK& granted) {
-  if ((wanted & GENERIC_ALL) != 0) wanted |= FILE_ALL_ACCESS;
-  if ((wanted & GENERIC_READ) != 0) wanted |= FILE_GENERIC_READ;
-  if ((wanted & GENERIC_WRITE) != 0) wanted |= FILE_GENERIC_WRITE;
-  wanted &= FILE_ALL_ACCESS;
-  ACCESS_MASK allowed = 0;
-  for (const Acl::Entry& entry : acl.allowed) {
-    const bool is_his = (entry.who == u"SY" && account.is_system) ||
-                        (entry.who == u"BA" && account.is_administrator) || entry.who == u"WD";
-    if (is_his) allowed |= entry.access;
-  }
-  if (account.integrity < acl.label) {
-    if (acl.no_write_up) allowed &= ~(FILE_GENERIC_WRITE & ~(FILE_GENERIC_READ));
-    if (acl.no_read_up) allowed &= ~(FILE_GENERIC_READ & ~(FILE_GENERIC_WRITE));
-    if (acl.no_read_up && acl.no_write_up) allowed = 0;
-  }
-  granted = wanted;
-  return (wanted & allowed) == wanted ? STATUS_SUCCESS : STATUS_ACCESS_DENIED;
-}
 
 Device* find_device(std::u16string_view name) {
   const std::lock_guard locked(names().lock);
@@ -150,6 +77,18 @@ Device* find_device(std::u16string_view name) {
     at = link->second;
   }
   return nullptr;
+}
+
+void set_label(Device& device, Integrity label, bool no_read_up, bool no_write_up) {
+  const std::lock_guard locked(names().lock);
+  device.acl.label = label;
+  device.acl.no_read_up = no_read_up;
+  device.acl.no_write_up = no_write_up;
+}
+
+Acl acl_of(Device& device) {
+  const std::lock_guard locked(names().lock);
+  return device.acl;
 }
 
 std::size_t open_files_of(PDRIVER_OBJECT driver) {

@@ -119,7 +119,7 @@ Process::Opened Process::open(std::u16string_view name, ACCESS_MASK access) {
   Device* const device = find_device(name);
   if (device == nullptr) return {STATUS_OBJECT_NAME_NOT_FOUND, nullptr};
   ACCESS_MASK granted = 0;
-  const NTSTATUS allowed = check_access(device->acl, process.kind.account, access, granted);
+  const NTSTATUS allowed = check_access(acl_of(*device), process.kind.account, access, granted);
   if (!NT_SUCCESS(allowed) || (device->object.Flags & DO_DEVICE_INITIALIZING) != 0) {
     dereference(device);
     return {NT_SUCCESS(allowed) ? STATUS_NO_SUCH_DEVICE : allowed, nullptr};

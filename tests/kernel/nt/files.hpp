@@ -11,7 +11,7 @@
 
 namespace wintun::kernel {
 
-// ---- device.cpp ----
+// ---- security.cpp ----
 
 struct Acl {  // of a device: who may do what, and below which integrity nobody
   struct Entry {
@@ -26,6 +26,8 @@ struct Acl {  // of a device: who may do what, and below which integrity nobody
 std::optional<Acl> parse_sddl(std::u16string_view text);
 NTSTATUS check_access(const Acl& acl, const Account& account, ACCESS_MASK wanted, ACCESS_MASK& granted);
 
+// ---- device.cpp ----
+
 struct Device {  // the body of a device object; what the driver sees comes first
   DEVICE_OBJECT object{};
   std::u16string name;
@@ -36,6 +38,8 @@ struct Device {  // the body of a device object; what the driver sees comes firs
 inline Device& device_of(PDEVICE_OBJECT object) { return *reinterpret_cast<Device*>(object); }
 // A reference for the caller, or null.
 Device* find_device(std::u16string_view name);
+void set_label(Device& device, Integrity label, bool no_read_up, bool no_write_up);
+Acl acl_of(Device& device);
 std::size_t open_files_of(PDRIVER_OBJECT driver);
 
 // ---- irp.cpp ----

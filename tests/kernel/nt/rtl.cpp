@@ -38,6 +38,13 @@ NTSTATUS NTAPI RtlAppendUnicodeToString(PUNICODE_STRING to, PCWSTR text) {
   return STATUS_SUCCESS;
 }
 
+NTSTATUS NTAPI RtlAppendUnicodeStringToString(PUNICODE_STRING to, PCUNICODE_STRING from) {
+  if (to->Length + from->Length > to->MaximumLength) return STATUS_BUFFER_TOO_SMALL;
+  std::memcpy(reinterpret_cast<char*>(to->Buffer) + to->Length, from->Buffer, from->Length);
+  to->Length = static_cast<USHORT>(to->Length + from->Length);
+  return STATUS_SUCCESS;
+}
+
 NTSTATUS NTAPI RtlIntegerToUnicodeString(ULONG value, ULONG base, PUNICODE_STRING string) {
   require_irql_at_most(PASSIVE_LEVEL, __func__);
   WCHAR digits[33];

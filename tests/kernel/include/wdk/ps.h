@@ -29,7 +29,9 @@ typedef struct _OBJECT_HANDLE_INFORMATION {
 NTSTATUS ObReferenceObjectByHandle(HANDLE handle, ACCESS_MASK access, POBJECT_TYPE type, KPROCESSOR_MODE mode,
                                    PVOID* object, POBJECT_HANDLE_INFORMATION information);
 NTSTATUS ObReferenceObjectByPointer(PVOID object, ACCESS_MASK access, POBJECT_TYPE type, KPROCESSOR_MODE mode);
-NTSTATUS ObOpenObjectByPointer(PVOID object, ULONG attributes, PVOID access_state, ACCESS_MASK access,
+typedef struct _ACCESS_STATE* PACCESS_STATE;
+typedef ULONG SECURITY_INFORMATION;
+NTSTATUS ObOpenObjectByPointer(PVOID object, ULONG attributes, PACCESS_STATE access_state, ACCESS_MASK access,
                                POBJECT_TYPE type, KPROCESSOR_MODE mode, PHANDLE handle);
 LONG_PTR ObfReferenceObject(PVOID object);
 LONG_PTR ObfDereferenceObject(PVOID object);
