@@ -37,6 +37,8 @@ NTSTATUS NTAPI create(PDEVICE_OBJECT device, PIRP irp) {
   Control& control = control_of(device);
   const Inside inside(control);
   if (!inside) return finish(irp, STATUS_DEVICE_REMOVED);
+  SerialHold serial(control.adapter->serial);  // evict() finds every file that was let in
+  if (control.adapter->removed) return finish(irp, STATUS_DEVICE_REMOVED);
   OpenFile* const file = new OpenFile;
   if (file == nullptr) return finish(irp, STATUS_INSUFFICIENT_RESOURCES);
   file->file = IoGetCurrentIrpStackLocation(irp)->FileObject;
