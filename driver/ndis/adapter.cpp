@@ -101,7 +101,7 @@ VOID NTAPI halt(NDIS_HANDLE context, NDIS_HALT_ACTION) {
   Adapter* const adapter = static_cast<Adapter*>(context);
   {
     SerialHold hold(adapter->serial);
-    adapter->removed = true;
+    adapter->removed = adapter->halting = true;
   }
   evict(*adapter);
   {

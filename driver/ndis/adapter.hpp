@@ -47,7 +47,8 @@ class Adapter : public Pooled {
 
   Adapter* next = nullptr;  // in the driver's list
   Serial serial;            // covers what follows
-  bool removed = false;
+  bool removed = false;     // nobody is let in any more
+  bool halting = false;     // NDIS hears no more of the link
   Owner owner = Owner::nobody;
   OpenFile* owner_file = nullptr;  // rings: the handle that registered them
   HANDLE owner_process = nullptr;  // rings: whose memory they are

@@ -59,7 +59,7 @@ void close_in_process(const SystemHandle& found) {
   KAPC_STATE before;
   KeStackAttachProcess(reinterpret_cast<PKPROCESS>(process), &before);
   PVOID object = nullptr;
-  if (NT_SUCCESS(ObReferenceObjectByHandle(handle, 0, nullptr, UserMode, &object, nullptr))) {
+  if (NT_SUCCESS(ObReferenceObjectByHandle(handle, 0, *IoFileObjectType, UserMode, &object, nullptr))) {
     ObDereferenceObject(object);
     if (object == found.Object) ObCloseHandle(handle, UserMode);
   }

@@ -23,7 +23,7 @@ NTSTATUS Adapter::connect(const Rings& rings) {
 }
 
 void Adapter::disconnect() {
-  indicate_link(MediaConnectStateDisconnected);
+  if (!halting) indicate_link(MediaConnectStateDisconnected);
   state.disconnect(to_user, to_network);  // waits for the packets that the stack has
   KeSetEvent(&host.stop, IO_NO_INCREMENT, FALSE);
   ZwWaitForSingleObject(thread, FALSE, nullptr);

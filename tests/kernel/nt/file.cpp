@@ -54,7 +54,12 @@ NTSTATUS lock_buffer(Request::State& state, IRP& irp, void* buffer, ULONG size, 
   if (find_memory(*state.process, buffer, size, writes) == nullptr) return STATUS_ACCESS_VIOLATION;
   state.mdl = IoAllocateMdl(buffer, size, FALSE, FALSE, nullptr);
   if (state.mdl == nullptr) return STATUS_INSUFFICIENT_RESOURCES;
-  MmProbeAndLockPages(state.mdl, UserMode, writes ? IoWriteAccess : IoReadAccess);
+  const NTSTATUS status = lock_pages(state.mdl, UserMode, writes ? IoWriteAccess : IoReadAccess, __func__);
+  if (!NT_SUCCESS(status)) {
+    IoFreeMdl(state.mdl);
+    state.mdl = nullptr;
+    return status;
+  }
   irp.MdlAddress = state.mdl;
   return STATUS_SUCCESS;
 }

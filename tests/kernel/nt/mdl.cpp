@@ -39,6 +39,39 @@ void unmap(PMDL mdl) {
 
 using namespace wintun::kernel;
 
+namespace wintun::kernel {
+
+NTSTATUS lock_pages(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operation, const char* function) {
+  require_irql_at_most(APC_LEVEL, function);
+  if (!is_mdl(mdl, function)) return STATUS_SUCCESS;
+  if ((mdl->MdlFlags & MDL_PAGES_LOCKED) != 0) violation("MmProbeAndLockPages of pages that this MDL has locked");
+  NTSTATUS status = STATUS_SUCCESS;
+  void* const address = MmGetMdlVirtualAddress(mdl);
+  if (should_fail(function)) {
+    status = STATUS_WORKING_SET_QUOTA;
+  } else if (mode == KernelMode) {
+    if (current_thread().previous_mode == UserMode && !is_nonpaged_pool(address, mdl->ByteCount)) {
+      violation("MmProbeAndLockPages trusts a program's address: its access mode must be the request's");
+    }
+  } else {
+    auto region = find_memory(current_process(), address, mdl->ByteCount, operation != IoReadAccess);
+    if (region == nullptr) {
+      status = STATUS_ACCESS_VIOLATION;
+    } else {
+      const std::lock_guard guard(locked_pages().lock);
+      locked_pages().pages[mdl] = std::move(region);
+    }
+  }
+  if (status != STATUS_SUCCESS) return status;
+  mdl->Process = reinterpret_cast<PEPROCESS>(&current_process());
+  mdl->MdlFlags =
+      static_cast<CSHORT>(mdl->MdlFlags | MDL_PAGES_LOCKED | (operation != IoReadAccess ? MDL_WRITE_OPERATION : 0));
+  take(Kind::locked_pages, mdl, function);
+  return STATUS_SUCCESS;
+}
+
+}  // namespace wintun::kernel
+
 extern "C" {
 
 PMDL NTAPI IoAllocateMdl(PVOID address, ULONG bytes, BOOLEAN secondary, BOOLEAN, PIRP irp) {
@@ -109,31 +142,8 @@ VOID NTAPI MmBuildMdlForNonPagedPool(PMDL mdl) {
 }
 
 VOID NTAPI MmProbeAndLockPages(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operation) {
-  require_irql_at_most(APC_LEVEL, __func__);
-  if (!is_mdl(mdl, __func__)) return;
-  if ((mdl->MdlFlags & MDL_PAGES_LOCKED) != 0) violation("MmProbeAndLockPages of pages that this MDL has locked");
-  NTSTATUS status = STATUS_SUCCESS;
-  void* const address = MmGetMdlVirtualAddress(mdl);
-  if (should_fail(__func__)) {
-    status = STATUS_WORKING_SET_QUOTA;
-  } else if (mode == KernelMode) {
-    if (current_thread().previous_mode == UserMode && !is_nonpaged_pool(address, mdl->ByteCount)) {
-      violation("MmProbeAndLockPages trusts a program's address: its access mode must be the request's");
-    }
-  } else {
-    auto region = find_memory(current_process(), address, mdl->ByteCount, operation != IoReadAccess);
-    if (region == nullptr) {
-      status = STATUS_ACCESS_VIOLATION;
-    } else {
-      const std::lock_guard guard(locked_pages().lock);
-      locked_pages().pages[mdl] = std::move(region);
-    }
-  }
+  const NTSTATUS status = lock_pages(mdl, mode, operation, __func__);
   if (status != STATUS_SUCCESS) ExRaiseStatus(status);
-  mdl->Process = reinterpret_cast<PEPROCESS>(&current_process());
-  mdl->MdlFlags =
-      static_cast<CSHORT>(mdl->MdlFlags | MDL_PAGES_LOCKED | (operation != IoReadAccess ? MDL_WRITE_OPERATION : 0));
-  take(Kind::locked_pages, mdl, __func__);
 }
 
 VOID NTAPI MmUnlockPages(PMDL mdl) {
@@ -154,7 +164,7 @@ VOID NTAPI MmUnlockPages(PMDL mdl) {
 }
 
 PVOID NTAPI MmMapLockedPagesSpecifyCache(PMDL mdl, KPROCESSOR_MODE mode, MEMORY_CACHING_TYPE, PVOID, ULONG bug_check,
-                                         ULONG) {
+                                         MM_PAGE_PRIORITY) {
   require_irql_at_most(DISPATCH_LEVEL, __func__);
   if (!is_mdl(mdl, __func__)) return nullptr;
   if (mode != KernelMode) violation("MmMapLockedPagesSpecifyCache into a program: not modelled");

@@ -147,5 +147,7 @@ _EPROCESS* find_process(std::uintptr_t id);  // with a reference, or null
 void call_process_notify(_EPROCESS& process, bool create);
 // The region that holds all of it with that access, or null.
 std::shared_ptr<Region> find_memory(_EPROCESS& process, const volatile void* begin, std::size_t bytes, bool write);
+// What MmProbeAndLockPages does, without raising.
+NTSTATUS lock_pages(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operation, const char* function);
 
 }  // namespace wintun::kernel

@@ -1,0 +1,145 @@
+// One kernel with the driver, an adapter and programs that use its device: what every test of the miniport begins
+// with, and the check that nothing was broken or left behind, which every test ends with. The test's thread only.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <optional>
+#include <string>
+
+#include "driver/ndis/protocol.hpp"
+#include "ring/consumer.hpp"
+#include "ring/producer.hpp"
+#include "tests/kernel/adapter.hpp"
+
+extern "C" NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry_path);
+
+namespace wintun::ndis_test {
+
+using kernel::Bytes;
+
+inline constexpr std::chrono::milliseconds kLong{30'000};  // never waited out unless a test fails
+inline constexpr std::int32_t kSuccess = 0;
+
+// An IPv4 or IPv6 packet by its first byte, with a number to know it by.
+inline Bytes packet_of(std::size_t size, std::uint32_t number, bool is_ipv6 = false) {
+  Bytes packet(size);
+  for (std::size_t at = 0; at < size; ++at) packet[at] = static_cast<std::uint8_t>(number * 7 + at);
+  if (size != 0) packet[0] = is_ipv6 ? 0x60 : 0x45;
+  if (size >= 20) std::memcpy(packet.data() + 4, &number, sizeof(number));
+  return packet;
+}
+
+// A program's two rings in its memory, and its ends of them. Destroyed before its process.
+class ProgramRings {
+ public:
+  explicit ProgramRings(kernel::Process& process, std::uint32_t capacity = kMinCapacity)
+      : process_(process),
+        capacity_(capacity),
+        up_(reinterpret_cast<Ring*>(process.allocate(ring_bytes(capacity)))),
+        down_(reinterpret_cast<Ring*>(process.allocate(ring_bytes(capacity)))),
+        up_moved_(process.create_event()),
+        down_moved_(process.create_event()),
+        consumer_(up_, capacity),
+        producer_(down_, capacity) {}
+
+  template <class Pointer = std::uint64_t>
+  Registration<Pointer> registration() const {
+    const auto ring = [this](Ring* memory, HANDLE event) {
+      return RegisteredRing<Pointer>{ring_bytes(capacity_),
+                                     static_cast<Pointer>(reinterpret_cast<std::uintptr_t>(memory)),
+                                     static_cast<Pointer>(reinterpret_cast<std::uintptr_t>(event))};
+    };
+    return {ring(up_, up_moved_), ring(down_, down_moved_)};
+  }
+
+  // Waits for the next packet. Nothing: the driver has ended its ring.
+  std::optional<Bytes> receive() {
+    for (;;) {
+      Slot slot;
+      const RingStatus status = consumer_.next(slot);
+      if (status == RingStatus::ok) {
+        Bytes packet(slot.data, slot.data + slot.size);
+        consumer_.release(slot.end);
+        return packet;
+      }
+      if (status != RingStatus::empty) return std::nullopt;
+      if (!process_.wait_event(up_moved_, kLong)) {
+        ADD_FAILURE() << "no packet came";
+        return std::nullopt;
+      }
+    }
+  }
+
+  RingStatus send(const Bytes& packet) {
+    Slot slot;
+    const RingStatus status = producer_.reserve(static_cast<std::uint32_t>(packet.size()), slot);
+    if (status != RingStatus::ok) return status;
+    if (!packet.empty()) std::memcpy(slot.data, packet.data(), packet.size());
+    if (producer_.publish(slot.end)) process_.set_event(down_moved_);
+    return status;
+  }
+
+  Ring* up() const { return up_; }
+  Ring* down() const { return down_; }
+  HANDLE up_moved() const { return up_moved_; }
+  HANDLE down_moved() const { return down_moved_; }
+  Consumer& consumer() { return consumer_; }
+
+ private:
+  kernel::Process& process_;
+  std::uint32_t capacity_;
+  Ring* up_;
+  Ring* down_;
+  HANDLE up_moved_;
+  HANDLE down_moved_;
+  Consumer consumer_;
+  Producer producer_;
+};
+
+class NdisTest : public testing::Test {
+ protected:
+  static constexpr std::u16string_view kName = u"\\\\.\\Global\\RINGTUN1";
+
+  void SetUp() override {
+    kernel_.emplace();
+    driver_.emplace(DriverEntry);
+    ASSERT_TRUE(driver_->is_loaded());
+    adapter_.emplace(*driver_);
+    program_.emplace();
+  }
+
+  void TearDown() override {
+    program_.reset();
+    adapter_.reset();
+    driver_.reset();
+    EXPECT_EQ(kernel::take_violations(), "");
+    kernel_.reset();
+  }
+
+  kernel::Adapter& adapter() { return *adapter_; }
+  kernel::Process& program() { return *program_; }
+
+  HANDLE open() { return open(*program_); }
+  static HANDLE open(kernel::Process& process) {
+    const auto opened = process.open(kName);
+    EXPECT_EQ(opened.status, kSuccess);
+    return opened.handle;
+  }
+
+  template <class Pointer = std::uint64_t>
+  static std::int32_t enroll(kernel::Process& process, HANDLE device, const Registration<Pointer>& registration) {
+    return process.control(device, kRegisterRings, &registration, sizeof(registration)).status;
+  }
+  std::int32_t enroll(HANDLE device, const ProgramRings& rings) {
+    return enroll(*program_, device, rings.registration());
+  }
+
+  std::optional<kernel::Kernel> kernel_;
+  std::optional<kernel::Driver> driver_;
+  std::optional<kernel::Adapter> adapter_;
+  std::optional<kernel::Process> program_;
+};
+
+}  // namespace wintun::ndis_test
