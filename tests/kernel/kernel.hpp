@@ -171,11 +171,15 @@ class InProcess {
   KAPC_STATE before_;
 };
 
+// What KeRaiseIrql and KeLowerIrql do, which real headers define inline with instructions that only a kernel may use.
+KIRQL raise_irql(KIRQL irql);
+void lower_irql(KIRQL irql);
+
 // This thread is at DISPATCH_LEVEL while this lives.
 class AtDispatch {
  public:
-  AtDispatch() { KeRaiseIrql(DISPATCH_LEVEL, &before_); }
-  ~AtDispatch() { KeLowerIrql(before_); }
+  AtDispatch() : before_(raise_irql(DISPATCH_LEVEL)) {}
+  ~AtDispatch() { lower_irql(before_); }
   AtDispatch(const AtDispatch&) = delete;
   AtDispatch& operator=(const AtDispatch&) = delete;
 

@@ -6,6 +6,11 @@
 
 #include "tests/kernel/ndis/ndis.hpp"
 
+// Not of the WDK's headers: a library there, a function of the kernel here and in Wine.
+extern "C" NTSTATUS NTAPI IoCreateDeviceSecure(PDRIVER_OBJECT driver, ULONG extension, PUNICODE_STRING name,
+                                               DEVICE_TYPE type, ULONG characteristics, BOOLEAN exclusive,
+                                               PCUNICODE_STRING sddl, const GUID* group, PDEVICE_OBJECT* device);
+
 namespace wintun::kernel {
 namespace {
 

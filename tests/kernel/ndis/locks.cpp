@@ -122,7 +122,7 @@ VOID NTAPI NdisReleaseRWLock(PNDIS_RW_LOCK_EX lock, PLOCK_STATE_EX state) {
     lock->writer = false;
   }
   state->LockState = 0;
-  if ((state->Flags & kAtDispatch) == 0) KeLowerIrql(state->OldIrql);
+  if ((state->Flags & kAtDispatch) == 0) lower_irql(state->OldIrql);
 }
 
 }  // extern "C"

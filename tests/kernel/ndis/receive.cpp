@@ -110,9 +110,9 @@ void Adapter::give_back(const std::vector<std::uint64_t>& ids, bool at_dispatch)
   }
   forget(body, first);
   KIRQL before = PASSIVE_LEVEL;
-  if (at_dispatch) KeRaiseIrql(DISPATCH_LEVEL, &before);
+  if (at_dispatch) before = raise_irql(DISPATCH_LEVEL);
   return_chain(body, first);
-  if (at_dispatch) KeLowerIrql(before);
+  if (at_dispatch) lower_irql(before);
   body.leave(epoch);
 }
 

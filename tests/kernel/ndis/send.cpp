@@ -135,13 +135,13 @@ std::uint64_t Adapter::send(const std::vector<std::vector<Bytes>>& lists, const 
   }
   KIRQL before = PASSIVE_LEVEL;
   const std::size_t held = current_thread().held.size();
-  if (options.at_dispatch) KeRaiseIrql(DISPATCH_LEVEL, &before);
+  if (options.at_dispatch) before = raise_irql(DISPATCH_LEVEL);
   const KIRQL during = current_thread().irql;
   body.driver->functions.SendNetBufferListsHandler(body.context, first, NDIS_DEFAULT_PORT_NUMBER,
                                                    options.at_dispatch ? NDIS_SEND_FLAGS_DISPATCH_LEVEL : 0);
   if (current_thread().irql != during) violation("MiniportSendNetBufferLists came back at another IRQL");
   if (current_thread().held.size() != held) violation("MiniportSendNetBufferLists came back with a lock held");
-  if (options.at_dispatch) KeLowerIrql(before);
+  if (options.at_dispatch) lower_irql(before);
   body.leave(epoch);
   return number;
 }

@@ -50,16 +50,15 @@ NTSTATUS wait(DISPATCHER_HEADER** objects, ULONG count, WAIT_TYPE type, bool ale
   } else {
     require_irql_at_most(DISPATCH_LEVEL, function);  // published: with a zero timeout it does not wait
   }
-  for (ULONG i = 0; i < count; ++i) {
-    if (objects[i] == nullptr || !is_initialized(*objects[i])) {
-      violation(std::string(function) + " for an object that was not initialized");
-      return STATUS_INVALID_PARAMETER;
-    }
-  }
   _KTHREAD& self = current_thread();
   WaitBlock blocks[MAXIMUM_WAIT_OBJECTS];
   const Clock::time_point end = timeout != nullptr ? deadline(*timeout) : Clock::time_point{};
   std::unique_lock locked(dispatcher());
+  for (ULONG i = 0; i < count; ++i) {
+    if (objects[i] != nullptr && is_initialized(*objects[i])) continue;
+    violation(std::string(function) + " for an object that was not initialized");
+    return STATUS_INVALID_PARAMETER;
+  }
   for (ULONG i = 0; i < count; ++i) {
     blocks[i].thread = &self;
     InsertTailList(&objects[i]->WaitListHead, &blocks[i].entry);
@@ -122,8 +121,8 @@ bool is_event(const KEVENT* event, const char* function) {
 
 LONG change_event(PRKEVENT event, LONG state, const char* function) {
   require_irql_at_most(DISPATCH_LEVEL, function);
-  if (!is_event(event, function)) return 0;
   const std::lock_guard locked(dispatcher());
+  if (!is_event(event, function)) return 0;
   const LONG before = event->Header.SignalState;
   signal_locked(event->Header, state);
   return before;
@@ -151,8 +150,8 @@ LONG NTAPI KeResetEvent(PRKEVENT event) { return wintun::kernel::change_event(ev
 VOID NTAPI KeClearEvent(PRKEVENT event) { (void)wintun::kernel::change_event(event, 0, __func__); }
 
 LONG NTAPI KeReadStateEvent(PRKEVENT event) {
-  if (!wintun::kernel::is_event(event, __func__)) return 0;
   const std::lock_guard locked(wintun::kernel::dispatcher());
+  if (!wintun::kernel::is_event(event, __func__)) return 0;
   return event->Header.SignalState;
 }
 

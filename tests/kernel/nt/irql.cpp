@@ -22,6 +22,23 @@ void require_may_wait(const char* function) {
   }
 }
 
+KIRQL raise_irql(KIRQL irql) {
+  KIRQL& now = current_thread().irql;
+  const KIRQL before = now;
+  if (irql < before) violation("KeRaiseIrql to " + std::to_string(irql) + " from " + std::to_string(before));
+  now = irql;
+  return before;
+}
+
+void lower_irql(KIRQL irql) {
+  KIRQL& now = current_thread().irql;
+  if (irql > now) violation("KeLowerIrql to " + std::to_string(irql) + " from " + std::to_string(now));
+  if (irql < DISPATCH_LEVEL && !current_thread().held.empty()) {
+    violation(std::string("KeLowerIrql while a ") + current_thread().held.back().kind + " is held");
+  }
+  now = irql;
+}
+
 namespace {
 
 void acquire(PKSPIN_LOCK lock, const char* function) {
@@ -48,23 +65,6 @@ using wintun::kernel::violation;
 
 extern "C" {
 
-KIRQL NTAPI KfRaiseIrql(KIRQL irql) {
-  KIRQL& now = current_thread().irql;
-  const KIRQL before = now;
-  if (irql < before) violation("KeRaiseIrql to " + std::to_string(irql) + " from " + std::to_string(before));
-  now = irql;
-  return before;
-}
-
-VOID NTAPI KeLowerIrql(KIRQL irql) {
-  KIRQL& now = current_thread().irql;
-  if (irql > now) violation("KeLowerIrql to " + std::to_string(irql) + " from " + std::to_string(now));
-  if (irql < DISPATCH_LEVEL && !current_thread().held.empty()) {
-    violation(std::string("KeLowerIrql while a ") + current_thread().held.back().kind + " is held");
-  }
-  now = irql;
-}
-
 KIRQL NTAPI KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK lock) {
   require_irql_at_most(DISPATCH_LEVEL, __func__);
   const KIRQL before = current_thread().irql;
@@ -76,7 +76,7 @@ KIRQL NTAPI KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK lock) {
 VOID NTAPI KeReleaseSpinLock(PKSPIN_LOCK lock, KIRQL irql) {
   if (current_thread().irql != DISPATCH_LEVEL) violation("KeReleaseSpinLock below or above DISPATCH_LEVEL");
   wintun::kernel::release(lock, __func__);
-  KeLowerIrql(irql);
+  wintun::kernel::lower_irql(irql);
 }
 
 VOID NTAPI KeAcquireSpinLockAtDpcLevel(PKSPIN_LOCK lock) {

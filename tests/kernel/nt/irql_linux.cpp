@@ -5,6 +5,10 @@ extern "C" {
 
 KIRQL KeGetCurrentIrql(void) { return wintun::kernel::current_thread().irql; }
 
+KIRQL KfRaiseIrql(KIRQL irql) { return wintun::kernel::raise_irql(irql); }
+
+void KeLowerIrql(KIRQL irql) { wintun::kernel::lower_irql(irql); }
+
 void wdk_paged_code(const char* function) { wintun::kernel::require_irql_at_most(APC_LEVEL, function); }
 
 void KeInitializeSpinLock(PKSPIN_LOCK lock) {

@@ -239,7 +239,7 @@ void Process::cancel(HANDLE handle) {
 }
 
 InProcess::InProcess(const Process& process) {
-  KeStackAttachProcess(reinterpret_cast<PRKPROCESS>(process.object()), &before_);
+  KeStackAttachProcess(reinterpret_cast<PKPROCESS>(process.object()), &before_);
 }
 
 InProcess::~InProcess() { KeUnstackDetachProcess(&before_); }
@@ -271,7 +271,7 @@ HANDLE NTAPI PsGetProcessId(PEPROCESS process) {
 
 KPROCESSOR_MODE NTAPI ExGetPreviousMode(VOID) { return current_thread().previous_mode; }
 
-VOID NTAPI KeStackAttachProcess(PRKPROCESS process, PRKAPC_STATE state) {
+VOID NTAPI KeStackAttachProcess(PKPROCESS process, PRKAPC_STATE state) {
   require_irql_at_most(DISPATCH_LEVEL, __func__);
   *reinterpret_cast<_EPROCESS**>(state) = current_thread().attached;
   current_thread().attached = reinterpret_cast<_EPROCESS*>(process);

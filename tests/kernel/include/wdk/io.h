@@ -229,11 +229,6 @@ void IoAcquireCancelSpinLock(PKIRQL irql);
 void IoReleaseCancelSpinLock(KIRQL irql);
 BOOLEAN IoIs32bitProcess(PIRP irp);
 PEPROCESS IoGetRequestorProcess(PIRP irp);
-NTSTATUS IoCreateDevice(PDRIVER_OBJECT driver, ULONG extension, PUNICODE_STRING name, DEVICE_TYPE type,
-                        ULONG characteristics, BOOLEAN exclusive, PDEVICE_OBJECT* device);
-NTSTATUS IoCreateDeviceSecure(PDRIVER_OBJECT driver, ULONG extension, PUNICODE_STRING name, DEVICE_TYPE type,
-                              ULONG characteristics, BOOLEAN exclusive, PCUNICODE_STRING sddl, const GUID* group,
-                              PDEVICE_OBJECT* device);
 void IoDeleteDevice(PDEVICE_OBJECT device);
 NTSTATUS IoCreateSymbolicLink(PUNICODE_STRING link, PUNICODE_STRING device);
 NTSTATUS IoDeleteSymbolicLink(PUNICODE_STRING link);

@@ -52,7 +52,7 @@ typedef struct _KSEMAPHORE {
 
 typedef struct _KTHREAD *PKTHREAD, *PRKTHREAD;
 typedef struct _ETHREAD* PETHREAD;
-typedef struct _KPROCESS *PKPROCESS, *PRKPROCESS;
+typedef struct _KPROCESS* PKPROCESS;
 typedef struct _EPROCESS* PEPROCESS;
 
 typedef struct _KWAIT_BLOCK {
@@ -126,7 +126,7 @@ void KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE handle);
 typedef struct _KAPC_STATE {
   PVOID Saved[6];
 } KAPC_STATE, *PKAPC_STATE, *PRKAPC_STATE;
-void KeStackAttachProcess(PRKPROCESS process, PRKAPC_STATE state);
+void KeStackAttachProcess(PKPROCESS process, PRKAPC_STATE state);
 void KeUnstackDetachProcess(PRKAPC_STATE state);
 
 }  // extern "C"

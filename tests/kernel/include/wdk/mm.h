@@ -52,7 +52,7 @@ void MmBuildMdlForNonPagedPool(PMDL mdl);
 void MmProbeAndLockPages(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operation);  // raises
 void MmUnlockPages(PMDL mdl);
 PVOID MmMapLockedPagesSpecifyCache(PMDL mdl, KPROCESSOR_MODE mode, MEMORY_CACHING_TYPE caching, PVOID base,
-                                   ULONG bug_check, ULONG priority);
+                                   ULONG bug_check, MM_PAGE_PRIORITY priority);
 void MmUnmapLockedPages(PVOID address, PMDL mdl);
 SIZE_T MmSizeOfMdl(PVOID base, SIZE_T bytes);
 void ProbeForRead(const volatile void* address, SIZE_T bytes, ULONG alignment);  // raises
@@ -71,7 +71,7 @@ inline void MmInitializeMdl(PMDL mdl, PVOID base, SIZE_T bytes) {
   mdl->ByteOffset = BYTE_OFFSET(base);
   mdl->ByteCount = static_cast<ULONG>(bytes);
 }
-inline PVOID MmGetSystemAddressForMdlSafe(PMDL mdl, ULONG priority) {
+inline PVOID MmGetSystemAddressForMdlSafe(PMDL mdl, MM_PAGE_PRIORITY priority) {
   if ((mdl->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL)) != 0) return mdl->MappedSystemVa;
   return MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, nullptr, FALSE, priority);
 }
