@@ -73,7 +73,7 @@ class Adapter {
   bool query_remove();               // false: refused
   void surprise_remove();            // the event, then stop()
   NdisStatus set_power(unsigned d);  // 0 to 3; pauses and restarts around as NDIS does without NO_PAUSE_ON_SUSPEND
-  void shutdown();                   // the system goes down: at any level, nothing returns
+  void shutdown();                   // the system goes down
 
   // ---- OIDs ----
   OidResult query(std::uint32_t oid, void* buffer, std::uint32_t size);

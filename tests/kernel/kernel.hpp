@@ -118,8 +118,8 @@ class Process {
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
-  // Ends as the system does it: requests of its threads are cancelled and waited for, handles are closed, then notify
-  // routines run, then the memory goes.
+  // Ends as the system does it: requests of its threads are cancelled, notify routines run, handles are closed, the
+  // requests that are left are waited for, the memory goes.
   void exit();
 
   // Memory that driver and program share, from a page's start, zeroed. Addresses that are not from here are bad ones.

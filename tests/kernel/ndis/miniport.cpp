@@ -13,7 +13,7 @@ namespace {
 
 struct Drivers {
   std::mutex lock;
-  std::map<PDRIVER_OBJECT, MiniportDriver*> all;
+  std::map<PDRIVER_OBJECT, std::shared_ptr<MiniportDriver>> all;
 };
 Drivers& drivers() {
   static Drivers* const one = new Drivers;
@@ -24,7 +24,7 @@ bool is_running(Life life) { return life == Life::running; }
 
 }  // namespace
 
-MiniportDriver* driver_of(PDRIVER_OBJECT object) {
+std::shared_ptr<MiniportDriver> driver_of(PDRIVER_OBJECT object) {
   const std::lock_guard locked(drivers().lock);
   const auto found = drivers().all.find(object);
   return found == drivers().all.end() ? nullptr : found->second;
@@ -294,16 +294,16 @@ NDIS_STATUS NTAPI NdisMRegisterMiniportDriver(PDRIVER_OBJECT object, PUNICODE_ST
     return NDIS_STATUS_FAILURE;
   }
   if (should_fail(__func__)) return NDIS_STATUS_RESOURCES;
-  auto* const driver = new MiniportDriver;
+  auto driver = std::make_shared<MiniportDriver>();
   driver->object = object;
   driver->context = context;
   std::memcpy(&driver->functions, functions,
               header.Size < sizeof(driver->functions) ? header.Size : sizeof(driver->functions));
   object->DriverUnload = functions->UnloadHandler;
-  take(Kind::miniport_driver, driver, __func__);
+  take(Kind::miniport_driver, driver.get(), __func__);
+  *handle = driver.get();
   const std::lock_guard locked(drivers().lock);
-  drivers().all[object] = driver;
-  *handle = driver;
+  drivers().all[object] = std::move(driver);
   return NDIS_STATUS_SUCCESS;
 }
 
@@ -317,7 +317,6 @@ VOID NTAPI NdisMDeregisterMiniportDriver(NDIS_HANDLE handle) {
   if (driver->adapters != 0) violation("the driver is unloaded with an adapter still plugged in");
   const std::lock_guard locked(drivers().lock);
   drivers().all.erase(driver->object);
-  delete driver;
 }
 
 NDIS_STATUS NTAPI NdisMSetMiniportAttributes(NDIS_HANDLE handle, PNDIS_MINIPORT_ADAPTER_ATTRIBUTES attributes) {

@@ -20,7 +20,7 @@ struct MiniportDriver {
   NDIS_MINIPORT_DRIVER_CHARACTERISTICS functions{};
   std::atomic<int> adapters{0};
 };
-MiniportDriver* driver_of(PDRIVER_OBJECT object);  // device.cpp and miniport.cpp ask; null if none is registered
+std::shared_ptr<MiniportDriver> driver_of(PDRIVER_OBJECT object);  // null if none is registered
 
 // A list of the stack's on its way to the program, with all its memory: freed when the miniport completes it.
 struct SentList {
@@ -39,7 +39,7 @@ enum class Life { unplugged, halted, initializing, paused, restarting, running, 
 
 struct Adapter::Body {
   Options options;
-  MiniportDriver* driver = nullptr;
+  std::shared_ptr<MiniportDriver> driver;
   NDIS_HANDLE context = nullptr;  // the miniport's
   bool has_registration = false, has_general = false;
   ULONG attribute_flags = 0;
