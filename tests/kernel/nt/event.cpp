@@ -1,4 +1,4 @@
-// Events and semaphores, and waiting for all that can be waited for. One mutex, as NT has one dispatcher lock: a
+// Events, and waiting for all that can be waited for. One mutex, as NT has one dispatcher lock: a
 // waiter stands in the list of each of its objects, and looks again whenever one of them is signalled.
 #include <chrono>
 #include <string>
@@ -145,15 +145,7 @@ LONG NTAPI KeSetEvent(PRKEVENT event, KPRIORITY, BOOLEAN wait) {
   return wintun::kernel::change_event(event, 1, __func__);
 }
 
-LONG NTAPI KeResetEvent(PRKEVENT event) { return wintun::kernel::change_event(event, 0, __func__); }
-
 VOID NTAPI KeClearEvent(PRKEVENT event) { (void)wintun::kernel::change_event(event, 0, __func__); }
-
-LONG NTAPI KeReadStateEvent(PRKEVENT event) {
-  const std::lock_guard locked(wintun::kernel::dispatcher());
-  if (!wintun::kernel::is_event(event, __func__)) return 0;
-  return event->Header.SignalState;
-}
 
 NTSTATUS NTAPI KeWaitForSingleObject(PVOID object, KWAIT_REASON, KPROCESSOR_MODE, BOOLEAN alertable,
                                      PLARGE_INTEGER timeout) {

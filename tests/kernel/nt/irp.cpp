@@ -213,11 +213,6 @@ VOID NTAPI IoAcquireCancelSpinLock(PKIRQL irql) { *irql = KeAcquireSpinLockRaise
 
 VOID NTAPI IoReleaseCancelSpinLock(KIRQL irql) { KeReleaseSpinLock(&cancel_lock, irql); }
 
-PEPROCESS NTAPI IoGetRequestorProcess(PIRP irp) {
-  const auto state = find(irp);
-  return state == nullptr ? nullptr : state->process;
-}
-
 BOOLEAN NTAPI IoIs32bitProcess(PIRP irp) {
   require_irql_at_most(DISPATCH_LEVEL, __func__);
   if (irp == nullptr) return current_process().kind.is_32_bit ? TRUE : FALSE;

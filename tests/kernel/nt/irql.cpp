@@ -89,13 +89,4 @@ VOID NTAPI KeReleaseSpinLockFromDpcLevel(PKSPIN_LOCK lock) {
   wintun::kernel::release(lock, __func__);
 }
 
-VOID NTAPI KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK lock, PKLOCK_QUEUE_HANDLE handle) {
-  handle->LockQueue.Lock = lock;
-  handle->OldIrql = KeAcquireSpinLockRaiseToDpc(lock);
-}
-
-VOID NTAPI KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE handle) {
-  KeReleaseSpinLock(handle->LockQueue.Lock, handle->OldIrql);
-}
-
 }  // extern "C"

@@ -16,6 +16,4 @@ void KeInitializeSpinLock(PKSPIN_LOCK lock) {
   __atomic_store_n(lock, ULONG_PTR{0}, __ATOMIC_RELEASE);
 }
 
-PKTHREAD KeGetCurrentThread(void) { return &wintun::kernel::current_thread(); }
-
 }  // extern "C"

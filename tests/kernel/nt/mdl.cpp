@@ -30,7 +30,7 @@ bool is_mdl(const MDL* mdl, const char* function) {
 void unmap(PMDL mdl) {
   if ((mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) == 0) return;
   give_back(Kind::mapping, mdl);
-  mdl->MdlFlags = static_cast<CSHORT>(mdl->MdlFlags & ~(MDL_MAPPED_TO_SYSTEM_VA | MDL_PARTIAL_HAS_BEEN_MAPPED));
+  mdl->MdlFlags = static_cast<CSHORT>(mdl->MdlFlags & ~MDL_MAPPED_TO_SYSTEM_VA);
   mdl->MappedSystemVa = nullptr;
 }
 
@@ -93,42 +93,9 @@ VOID NTAPI IoFreeMdl(PMDL mdl) {
   require_irql_at_most(DISPATCH_LEVEL, __func__);
   if (!is_mdl(mdl, __func__)) return;
   if ((mdl->MdlFlags & MDL_PAGES_LOCKED) != 0) violation("IoFreeMdl of locked pages");
-  if ((mdl->MdlFlags & MDL_PARTIAL) != 0) unmap(mdl);  // published: done for partial ones
   if ((mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) != 0) violation("IoFreeMdl of mapped pages");
   give_back(Kind::mdl, mdl);
   ::operator delete(static_cast<void*>(mdl));
-}
-
-VOID NTAPI IoBuildPartialMdl(PMDL source, PMDL target, PVOID address, ULONG bytes) {
-  require_irql_at_most(DISPATCH_LEVEL, __func__);
-  if (!is_mdl(source, __func__) || !is_mdl(target, __func__)) return;
-  auto* const first = static_cast<char*>(MmGetMdlVirtualAddress(source));
-  const auto offset = static_cast<SIZE_T>(static_cast<char*>(address) - first);
-  if (bytes == 0) bytes = static_cast<ULONG>(source->ByteCount - offset);
-  if (offset > source->ByteCount || bytes > source->ByteCount - offset) {
-    violation("IoBuildPartialMdl of more than the source has");
-    return;
-  }
-  if ((target->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) != 0) violation("IoBuildPartialMdl over a mapped target");
-  const SIZE_T room = static_cast<SIZE_T>(target->Size) - sizeof(MDL);
-  if (sizeof(ULONG_PTR) * ADDRESS_AND_SIZE_TO_SPAN_PAGES(address, bytes) > room) {
-    violation("IoBuildPartialMdl of more pages than the target has room for");
-    return;
-  }
-  target->StartVa = PAGE_ALIGN(address);
-  target->ByteOffset = BYTE_OFFSET(address);
-  target->ByteCount = bytes;
-  target->Process = source->Process;
-  target->MappedSystemVa = nullptr;
-  CSHORT flags = MDL_PARTIAL;
-  if ((source->MdlFlags & MDL_SOURCE_IS_NONPAGED_POOL) != 0) flags |= MDL_SOURCE_IS_NONPAGED_POOL;
-  if ((source->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL)) != 0) {
-    flags |= MDL_MAPPED_TO_SYSTEM_VA;  // through the source's mapping: nothing to undo
-    target->MappedSystemVa = static_cast<char*>(source->MappedSystemVa) + offset;
-  } else if ((source->MdlFlags & MDL_PAGES_LOCKED) == 0) {
-    violation("IoBuildPartialMdl of pages that are not locked");
-  }
-  target->MdlFlags = flags;
 }
 
 VOID NTAPI MmBuildMdlForNonPagedPool(PMDL mdl) {
@@ -173,14 +140,13 @@ PVOID NTAPI MmMapLockedPagesSpecifyCache(PMDL mdl, KPROCESSOR_MODE mode, MEMORY_
     violation("MmMapLockedPagesSpecifyCache of what is mapped already");
     return mdl->MappedSystemVa;
   }
-  if ((mdl->MdlFlags & (MDL_PAGES_LOCKED | MDL_PARTIAL)) == 0) {
+  if ((mdl->MdlFlags & MDL_PAGES_LOCKED) == 0) {
     violation("MmMapLockedPagesSpecifyCache of pages that are not locked");
     return nullptr;
   }
   if (should_fail(__func__)) return nullptr;
   mdl->MappedSystemVa = MmGetMdlVirtualAddress(mdl);
-  mdl->MdlFlags = static_cast<CSHORT>(mdl->MdlFlags | MDL_MAPPED_TO_SYSTEM_VA |
-                                      ((mdl->MdlFlags & MDL_PARTIAL) != 0 ? MDL_PARTIAL_HAS_BEEN_MAPPED : 0));
+  mdl->MdlFlags = static_cast<CSHORT>(mdl->MdlFlags | MDL_MAPPED_TO_SYSTEM_VA);
   take(Kind::mapping, mdl, __func__);
   return mdl->MappedSystemVa;
 }
@@ -193,10 +159,6 @@ VOID NTAPI MmUnmapLockedPages(PVOID address, PMDL mdl) {
     return;
   }
   unmap(mdl);
-}
-
-SIZE_T NTAPI MmSizeOfMdl(PVOID base, SIZE_T bytes) {
-  return sizeof(MDL) + sizeof(ULONG_PTR) * ADDRESS_AND_SIZE_TO_SPAN_PAGES(base, bytes);
 }
 
 }  // extern "C"

@@ -124,14 +124,6 @@ NTSTATUS NTAPI ObReferenceObjectByHandle(HANDLE handle, ACCESS_MASK access, POBJ
   return STATUS_SUCCESS;
 }
 
-NTSTATUS NTAPI ObReferenceObjectByPointer(PVOID object, ACCESS_MASK, POBJECT_TYPE type, KPROCESSOR_MODE) {
-  require_irql_at_most(DISPATCH_LEVEL, __func__);
-  if (type != nullptr && header_of(object).type != type) return STATUS_OBJECT_TYPE_MISMATCH;
-  reference(object);
-  take(Kind::reference, object, __func__, header_of(object).type->name);
-  return STATUS_SUCCESS;
-}
-
 LONG_PTR FASTCALL ObfReferenceObject(PVOID object) {
   require_irql_at_most(DISPATCH_LEVEL, __func__);
   reference(object);

@@ -99,8 +99,4 @@ PVOID NTAPI ExAllocatePoolWithTag(POOL_TYPE type, SIZE_T bytes, ULONG tag) {
 
 VOID NTAPI ExFreePoolWithTag(PVOID memory, ULONG tag) { free_pool(memory, tag, __func__); }
 
-// Published as a macro over the other, and as a function of its own.
-#undef ExFreePool
-VOID NTAPI ExFreePool(PVOID memory) { free_pool(memory, 0, __func__); }
-
 }  // extern "C"

@@ -265,12 +265,6 @@ NTSTATUS NTAPI PsLookupProcessByProcessId(HANDLE id, PEPROCESS* process) {
   return STATUS_SUCCESS;
 }
 
-HANDLE NTAPI PsGetProcessId(PEPROCESS process) {
-  return reinterpret_cast<HANDLE>(reinterpret_cast<_EPROCESS*>(process)->id);
-}
-
-KPROCESSOR_MODE NTAPI ExGetPreviousMode(VOID) { return current_thread().previous_mode; }
-
 VOID NTAPI KeStackAttachProcess(PKPROCESS process, PRKAPC_STATE state) {
   require_irql_at_most(DISPATCH_LEVEL, __func__);
   *reinterpret_cast<_EPROCESS**>(state) = current_thread().attached;

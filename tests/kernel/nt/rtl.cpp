@@ -25,11 +25,6 @@ VOID NTAPI RtlInitUnicodeString(PUNICODE_STRING string, PCWSTR text) {
   string->MaximumLength = static_cast<USHORT>(text != nullptr ? bytes + sizeof(WCHAR) : 0);
 }
 
-VOID NTAPI RtlCopyUnicodeString(PUNICODE_STRING to, PCUNICODE_STRING from) {
-  to->Length = from->Length < to->MaximumLength ? from->Length : to->MaximumLength;
-  std::memcpy(to->Buffer, from->Buffer, to->Length);
-}
-
 NTSTATUS NTAPI RtlAppendUnicodeToString(PUNICODE_STRING to, PCWSTR text) {
   const std::size_t bytes = length_of(text) * sizeof(WCHAR);
   if (to->Length + bytes > to->MaximumLength) return STATUS_BUFFER_TOO_SMALL;

@@ -31,8 +31,4 @@ void ExRaiseStatus(NTSTATUS status) {
   longjmp(frame->target, 1);
 }
 
-void ExRaiseAccessViolation(void) { ExRaiseStatus(STATUS_ACCESS_VIOLATION); }
-
-void ExRaiseDatatypeMisalignment(void) { ExRaiseStatus(STATUS_DATATYPE_MISALIGNMENT); }
-
 }  // extern "C"

@@ -119,28 +119,4 @@ NTSTATUS NTAPI PsTerminateSystemThread(NTSTATUS) {
   return STATUS_SUCCESS;
 }
 
-HANDLE NTAPI PsGetCurrentThreadId(VOID) { return reinterpret_cast<HANDLE>(current_thread().id); }
-
-BOOLEAN NTAPI KeAlertThread(PKTHREAD thread, KPROCESSOR_MODE) {
-  require_irql_at_most(DISPATCH_LEVEL, __func__);
-  const std::lock_guard locked(dispatcher());
-  const bool before = thread->alerted;
-  thread->alerted = true;
-  thread->wake.notify_all();
-  return before ? TRUE : FALSE;
-}
-
-BOOLEAN NTAPI KeTestAlertThread(KPROCESSOR_MODE) {
-  const std::lock_guard locked(dispatcher());
-  const bool before = current_thread().alerted;
-  current_thread().alerted = false;
-  return before ? TRUE : FALSE;
-}
-
-KPRIORITY NTAPI KeSetPriorityThread(PKTHREAD, KPRIORITY priority) {
-  require_irql_at_most(DISPATCH_LEVEL, __func__);
-  if (priority <= LOW_PRIORITY || priority > HIGH_PRIORITY) violation("KeSetPriorityThread: no such priority");
-  return 8;
-}
-
 }  // extern "C"

@@ -222,20 +222,16 @@ static_assert(sizeof(IO_STACK_LOCATION) == 72, "as published for 64 bits");
 
 void IofCompleteRequest(PIRP irp, CHAR boost);
 #define IoCompleteRequest IofCompleteRequest
-NTSTATUS IofCallDriver(PDEVICE_OBJECT device, PIRP irp);
 #define IoCallDriver IofCallDriver
 BOOLEAN IoCancelIrp(PIRP irp);
 void IoAcquireCancelSpinLock(PKIRQL irql);
 void IoReleaseCancelSpinLock(KIRQL irql);
 BOOLEAN IoIs32bitProcess(PIRP irp);
-PEPROCESS IoGetRequestorProcess(PIRP irp);
 void IoDeleteDevice(PDEVICE_OBJECT device);
 NTSTATUS IoCreateSymbolicLink(PUNICODE_STRING link, PUNICODE_STRING device);
 NTSTATUS IoDeleteSymbolicLink(PUNICODE_STRING link);
-PDEVICE_OBJECT IoGetRelatedDeviceObject(PFILE_OBJECT file);
 
 inline PIO_STACK_LOCATION IoGetCurrentIrpStackLocation(PIRP irp) { return irp->Tail.Overlay.CurrentStackLocation; }
-inline PIO_STACK_LOCATION IoGetNextIrpStackLocation(PIRP irp) { return irp->Tail.Overlay.CurrentStackLocation - 1; }
 inline void IoMarkIrpPending(PIRP irp) { IoGetCurrentIrpStackLocation(irp)->Control |= SL_PENDING_RETURNED; }
 inline PDRIVER_CANCEL IoSetCancelRoutine(PIRP irp, PDRIVER_CANCEL routine) {
   return __atomic_exchange_n(&irp->CancelRoutine, routine, __ATOMIC_SEQ_CST);
@@ -260,8 +256,6 @@ typedef void IO_CSQ_RELEASE_LOCK(struct _IO_CSQ* csq, KIRQL irql);
 typedef IO_CSQ_RELEASE_LOCK* PIO_CSQ_RELEASE_LOCK;
 typedef void IO_CSQ_COMPLETE_CANCELED_IRP(struct _IO_CSQ* csq, PIRP irp);
 typedef IO_CSQ_COMPLETE_CANCELED_IRP* PIO_CSQ_COMPLETE_CANCELED_IRP;
-typedef NTSTATUS IO_CSQ_INSERT_IRP_EX(struct _IO_CSQ* csq, PIRP irp, PVOID context);
-typedef IO_CSQ_INSERT_IRP_EX* PIO_CSQ_INSERT_IRP_EX;
 typedef struct _IO_CSQ {
   ULONG Type;
   PIO_CSQ_INSERT_IRP CsqInsertIrp;
@@ -275,28 +269,7 @@ typedef struct _IO_CSQ {
 NTSTATUS IoCsqInitialize(PIO_CSQ csq, PIO_CSQ_INSERT_IRP insert, PIO_CSQ_REMOVE_IRP remove,
                          PIO_CSQ_PEEK_NEXT_IRP peek, PIO_CSQ_ACQUIRE_LOCK acquire, PIO_CSQ_RELEASE_LOCK release,
                          PIO_CSQ_COMPLETE_CANCELED_IRP complete_canceled);
-NTSTATUS IoCsqInitializeEx(PIO_CSQ csq, PIO_CSQ_INSERT_IRP_EX insert, PIO_CSQ_REMOVE_IRP remove,
-                           PIO_CSQ_PEEK_NEXT_IRP peek, PIO_CSQ_ACQUIRE_LOCK acquire, PIO_CSQ_RELEASE_LOCK release,
-                           PIO_CSQ_COMPLETE_CANCELED_IRP complete_canceled);
 void IoCsqInsertIrp(PIO_CSQ csq, PIRP irp, PIO_CSQ_IRP_CONTEXT context);
-NTSTATUS IoCsqInsertIrpEx(PIO_CSQ csq, PIRP irp, PIO_CSQ_IRP_CONTEXT context, PVOID insert_context);
-PIRP IoCsqRemoveIrp(PIO_CSQ csq, PIO_CSQ_IRP_CONTEXT context);
 PIRP IoCsqRemoveNextIrp(PIO_CSQ csq, PVOID peek_context);
-
-// A device that can be removed while requests are inside.
-typedef struct _IO_REMOVE_LOCK {
-  LONG volatile Count;
-  BOOLEAN Removed;
-  KEVENT Event;
-} IO_REMOVE_LOCK, *PIO_REMOVE_LOCK;
-void IoInitializeRemoveLockEx(PIO_REMOVE_LOCK lock, ULONG tag, ULONG minutes, ULONG high, ULONG size);
-NTSTATUS IoAcquireRemoveLockEx(PIO_REMOVE_LOCK lock, PVOID tag, PCSTR file, ULONG line, ULONG size);
-void IoReleaseRemoveLockEx(PIO_REMOVE_LOCK lock, PVOID tag, ULONG size);
-void IoReleaseRemoveLockAndWaitEx(PIO_REMOVE_LOCK lock, PVOID tag, ULONG size);
-#define IoInitializeRemoveLock(lock, tag, minutes, high) \
-  IoInitializeRemoveLockEx(lock, tag, minutes, high, sizeof(IO_REMOVE_LOCK))
-#define IoAcquireRemoveLock(lock, tag) IoAcquireRemoveLockEx(lock, tag, __FILE__, __LINE__, sizeof(IO_REMOVE_LOCK))
-#define IoReleaseRemoveLock(lock, tag) IoReleaseRemoveLockEx(lock, tag, sizeof(IO_REMOVE_LOCK))
-#define IoReleaseRemoveLockAndWait(lock, tag) IoReleaseRemoveLockAndWaitEx(lock, tag, sizeof(IO_REMOVE_LOCK))
 
 }  // extern "C"

@@ -66,45 +66,26 @@ KIRQL KeGetCurrentIrql(void);
 KIRQL KfRaiseIrql(KIRQL irql);
 void KeLowerIrql(KIRQL irql);
 #define KeRaiseIrql(irql, old) (*(old) = KfRaiseIrql(irql))
-inline KIRQL KeRaiseIrqlToDpcLevel(void) { return KfRaiseIrql(DISPATCH_LEVEL); }
 // The macro of a checked build; what it finds fails the test.
 void wdk_paged_code(const char* function);
 #define PAGED_CODE() wdk_paged_code(__func__)
 
 void KeInitializeEvent(PRKEVENT event, EVENT_TYPE type, BOOLEAN state);
 LONG KeSetEvent(PRKEVENT event, KPRIORITY increment, BOOLEAN wait);
-LONG KeResetEvent(PRKEVENT event);
 void KeClearEvent(PRKEVENT event);
-LONG KeReadStateEvent(PRKEVENT event);
-void KeInitializeSemaphore(PRKSEMAPHORE semaphore, LONG count, LONG limit);
-LONG KeReleaseSemaphore(PRKSEMAPHORE semaphore, KPRIORITY increment, LONG adjustment, BOOLEAN wait);
 NTSTATUS KeWaitForSingleObject(PVOID object, KWAIT_REASON reason, KPROCESSOR_MODE mode, BOOLEAN alertable,
                                PLARGE_INTEGER timeout);
 NTSTATUS KeWaitForMultipleObjects(ULONG count, PVOID objects[], WAIT_TYPE type, KWAIT_REASON reason,
                                   KPROCESSOR_MODE mode, BOOLEAN alertable, PLARGE_INTEGER timeout,
                                   PKWAIT_BLOCK blocks);
 NTSTATUS KeDelayExecutionThread(KPROCESSOR_MODE mode, BOOLEAN alertable, PLARGE_INTEGER interval);
-BOOLEAN KeAlertThread(PKTHREAD thread, KPROCESSOR_MODE mode);
-BOOLEAN KeTestAlertThread(KPROCESSOR_MODE mode);
-KPRIORITY KeSetPriorityThread(PKTHREAD thread, KPRIORITY priority);
-PKTHREAD KeGetCurrentThread(void);
 void KeEnterCriticalRegion(void);
 void KeLeaveCriticalRegion(void);
-ULONG KeQueryActiveProcessorCountEx(USHORT group);
-ULONG KeQueryMaximumProcessorCountEx(USHORT group);
-ULONG KeGetCurrentProcessorNumberEx(PVOID number);
-#define ALL_PROCESSOR_GROUPS 0xffff
-ULONGLONG KeQueryInterruptTime(void);
-void wdk_query_system_time(PLARGE_INTEGER now);
-#define KeQuerySystemTime wdk_query_system_time
-LARGE_INTEGER KeQueryPerformanceCounter(PLARGE_INTEGER frequency);
-inline void KeMemoryBarrier(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 #if defined(__x86_64__)
 inline void YieldProcessor(void) { __builtin_ia32_pause(); }
 #else
 inline void YieldProcessor(void) {}
 #endif
-[[noreturn]] void KeBugCheckEx(ULONG code, ULONG_PTR one, ULONG_PTR two, ULONG_PTR three, ULONG_PTR four);
 
 typedef ULONG_PTR KSPIN_LOCK, *PKSPIN_LOCK;
 void KeInitializeSpinLock(PKSPIN_LOCK lock);
@@ -113,15 +94,6 @@ KIRQL KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK lock);
 void KeReleaseSpinLock(PKSPIN_LOCK lock, KIRQL irql);
 void KeAcquireSpinLockAtDpcLevel(PKSPIN_LOCK lock);
 void KeReleaseSpinLockFromDpcLevel(PKSPIN_LOCK lock);
-typedef struct _KLOCK_QUEUE_HANDLE {
-  struct {
-    struct _KSPIN_LOCK_QUEUE* Next;
-    PKSPIN_LOCK Lock;
-  } LockQueue;
-  KIRQL OldIrql;
-} KLOCK_QUEUE_HANDLE, *PKLOCK_QUEUE_HANDLE;
-void KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK lock, PKLOCK_QUEUE_HANDLE handle);
-void KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE handle);
 
 typedef struct _KAPC_STATE {
   PVOID Saved[6];

@@ -29,11 +29,7 @@ typedef struct _MDL {
 #define MDL_MAPPED_TO_SYSTEM_VA 0x0001
 #define MDL_PAGES_LOCKED 0x0002
 #define MDL_SOURCE_IS_NONPAGED_POOL 0x0004
-#define MDL_ALLOCATED_FIXED_SIZE 0x0008
-#define MDL_PARTIAL 0x0010
-#define MDL_PARTIAL_HAS_BEEN_MAPPED 0x0020
 #define MDL_WRITE_OPERATION 0x0080
-#define MDL_MAPPING_CAN_FAIL 0x2000
 
 typedef enum _LOCK_OPERATION { IoReadAccess, IoWriteAccess, IoModifyAccess } LOCK_OPERATION;
 typedef enum _MEMORY_CACHING_TYPE { MmNonCached, MmCached, MmWriteCombined } MEMORY_CACHING_TYPE;
@@ -47,17 +43,12 @@ typedef enum _MM_PAGE_PRIORITY : ULONG {
 
 PMDL IoAllocateMdl(PVOID address, ULONG bytes, BOOLEAN secondary, BOOLEAN charge_quota, struct _IRP* irp);
 void IoFreeMdl(PMDL mdl);
-void IoBuildPartialMdl(PMDL source, PMDL target, PVOID address, ULONG bytes);
 void MmBuildMdlForNonPagedPool(PMDL mdl);
 void MmProbeAndLockPages(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operation);  // raises
 void MmUnlockPages(PMDL mdl);
 PVOID MmMapLockedPagesSpecifyCache(PMDL mdl, KPROCESSOR_MODE mode, MEMORY_CACHING_TYPE caching, PVOID base,
                                    ULONG bug_check, MM_PAGE_PRIORITY priority);
 void MmUnmapLockedPages(PVOID address, PMDL mdl);
-SIZE_T MmSizeOfMdl(PVOID base, SIZE_T bytes);
-void ProbeForRead(const volatile void* address, SIZE_T bytes, ULONG alignment);  // raises
-void ProbeForWrite(volatile void* address, SIZE_T bytes, ULONG alignment);       // raises
-extern ULONG_PTR MmUserProbeAddress;
 
 #define MmGetMdlByteCount(mdl) ((mdl)->ByteCount)
 #define MmGetMdlByteOffset(mdl) ((mdl)->ByteOffset)
@@ -74,11 +65,6 @@ inline void MmInitializeMdl(PMDL mdl, PVOID base, SIZE_T bytes) {
 inline PVOID MmGetSystemAddressForMdlSafe(PMDL mdl, MM_PAGE_PRIORITY priority) {
   if ((mdl->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL)) != 0) return mdl->MappedSystemVa;
   return MmMapLockedPagesSpecifyCache(mdl, KernelMode, MmCached, nullptr, FALSE, priority);
-}
-inline void MmPrepareMdlForReuse(PMDL mdl) {
-  if ((mdl->MdlFlags & MDL_PARTIAL_HAS_BEEN_MAPPED) != 0) {
-    MmUnmapLockedPages(mdl->MappedSystemVa, mdl);
-  }
 }
 
 }  // extern "C"

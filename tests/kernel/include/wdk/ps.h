@@ -28,7 +28,6 @@ typedef struct _OBJECT_HANDLE_INFORMATION {
 
 NTSTATUS ObReferenceObjectByHandle(HANDLE handle, ACCESS_MASK access, POBJECT_TYPE type, KPROCESSOR_MODE mode,
                                    PVOID* object, POBJECT_HANDLE_INFORMATION information);
-NTSTATUS ObReferenceObjectByPointer(PVOID object, ACCESS_MASK access, POBJECT_TYPE type, KPROCESSOR_MODE mode);
 typedef struct _ACCESS_STATE* PACCESS_STATE;
 typedef ULONG SECURITY_INFORMATION;
 NTSTATUS ObOpenObjectByPointer(PVOID object, ULONG attributes, PACCESS_STATE access_state, ACCESS_MASK access,
@@ -53,13 +52,9 @@ NTSTATUS PsTerminateSystemThread(
     NTSTATUS status);  // the thread ends by returning from its routine; this only notes it
 PEPROCESS IoGetCurrentProcess(void);
 #define PsGetCurrentProcess IoGetCurrentProcess
-inline PETHREAD PsGetCurrentThread(void) { return reinterpret_cast<PETHREAD>(KeGetCurrentThread()); }
 HANDLE PsGetCurrentProcessId(void);
-HANDLE PsGetCurrentThreadId(void);
-HANDLE PsGetProcessId(PEPROCESS process);
 NTSTATUS PsLookupProcessByProcessId(HANDLE id, PEPROCESS* process);
 extern PEPROCESS PsInitialSystemProcess;
-KPROCESSOR_MODE ExGetPreviousMode(void);
 
 typedef void (*PCREATE_PROCESS_NOTIFY_ROUTINE)(HANDLE parent, HANDLE process, BOOLEAN create);
 NTSTATUS PsSetCreateProcessNotifyRoutine(PCREATE_PROCESS_NOTIFY_ROUTINE routine, BOOLEAN remove);
@@ -68,7 +63,6 @@ typedef struct _LUID {
   ULONG LowPart;
   LONG HighPart;
 } LUID, *PLUID;
-BOOLEAN SeSinglePrivilegeCheck(LUID privilege, KPROCESSOR_MODE mode);
 typedef PVOID PACCESS_TOKEN;
 typedef PVOID PSECURITY_DESCRIPTOR;
 

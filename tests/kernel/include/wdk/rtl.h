@@ -7,9 +7,6 @@
 extern "C" {
 
 void RtlInitUnicodeString(PUNICODE_STRING string, PCWSTR text);
-LONG RtlCompareUnicodeString(PCUNICODE_STRING one, PCUNICODE_STRING other, BOOLEAN ignore_case);
-BOOLEAN RtlEqualUnicodeString(PCUNICODE_STRING one, PCUNICODE_STRING other, BOOLEAN ignore_case);
-void RtlCopyUnicodeString(PUNICODE_STRING to, PCUNICODE_STRING from);
 NTSTATUS RtlAppendUnicodeToString(PUNICODE_STRING to, PCWSTR text);
 NTSTATUS RtlAppendUnicodeStringToString(PUNICODE_STRING to, PCUNICODE_STRING from);
 NTSTATUS RtlIntegerToUnicodeString(ULONG value, ULONG base, PUNICODE_STRING string);
