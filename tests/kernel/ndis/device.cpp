@@ -16,6 +16,7 @@ namespace {
 
 // In front of the driver's part of the extension, which stays as long as somebody has the device open.
 struct alignas(16) Extension {
+  MiniportDriver* driver;
   PDRIVER_DISPATCH functions[IRP_MJ_MAXIMUM_FUNCTION + 1];
 };
 
@@ -27,7 +28,15 @@ struct Registered {
 NTSTATUS NTAPI dispatch(PDEVICE_OBJECT device, PIRP irp) {
   const auto* const extension = static_cast<const Extension*>(device->DeviceExtension);
   const PDRIVER_DISPATCH function = extension->functions[IoGetCurrentIrpStackLocation(irp)->MajorFunction];
-  if (function != nullptr) return function(device, irp);
+  if (function != nullptr) {
+    // Counted here, as another kernel may be below: a file is open from its create's success to its close.
+    MiniportDriver& driver = *extension->driver;
+    const UCHAR major = IoGetCurrentIrpStackLocation(irp)->MajorFunction;
+    if (major == IRP_MJ_CLOSE) --driver.open_files;
+    const NTSTATUS status = function(device, irp);
+    if (major == IRP_MJ_CREATE && NT_SUCCESS(status)) ++driver.open_files;
+    return status;
+  }
   irp->IoStatus.Status = STATUS_NOT_SUPPORTED;
   irp->IoStatus.Information = 0;
   IofCompleteRequest(irp, IO_NO_INCREMENT);
@@ -77,6 +86,7 @@ NDIS_STATUS NTAPI NdisRegisterDeviceEx(NDIS_HANDLE handle, PNDIS_DEVICE_OBJECT_A
     }
   }
   auto* const extension = new (made->DeviceExtension) Extension{};
+  extension->driver = driver;
   std::memcpy(extension->functions, attributes->MajorFunctions, sizeof(extension->functions));
   for (PDRIVER_DISPATCH& function : driver->object->MajorFunction) function = dispatch;
   made->Flags &= ~static_cast<ULONG>(DO_DEVICE_INITIALIZING);

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "tests/kernel/ndis/ndis.hpp"
-#include "tests/kernel/nt/objects.hpp"
+#include "tests/kernel/nt/level.hpp"
 
 struct _NDIS_RW_LOCK_EX {
   std::atomic<int> readers{0};
@@ -40,12 +40,12 @@ bool is_lock(PNDIS_RW_LOCK_EX lock, const char* function) {
 bool raise(PNDIS_RW_LOCK_EX lock, PLOCK_STATE_EX state, UCHAR flags, const char* function) {
   require_irql_at_most(DISPATCH_LEVEL, function);
   if (!is_lock(lock, function)) return false;
-  if ((flags & kAtDispatch) != 0 && current_thread().irql != DISPATCH_LEVEL) {
+  if ((flags & kAtDispatch) != 0 && this_level().irql != DISPATCH_LEVEL) {
     violation(std::string(function) + " says DISPATCH_LEVEL and is below it");
   }
-  state->OldIrql = current_thread().irql;
+  state->OldIrql = this_level().irql;
   state->Flags = flags;
-  current_thread().irql = DISPATCH_LEVEL;
+  this_level().irql = DISPATCH_LEVEL;
   lock_wanted(lock, kName, function);
   return true;
 }

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "tests/kernel/ndis/ndis.hpp"
-#include "tests/kernel/nt/files.hpp"
+#include "tests/kernel/nt/level.hpp"
 
 namespace wintun::kernel {
 
@@ -14,6 +14,7 @@ namespace {
 struct Drivers {
   std::mutex lock;
   std::map<PDRIVER_OBJECT, std::shared_ptr<MiniportDriver>> all;
+  std::vector<std::shared_ptr<MiniportDriver>> gone;
 };
 Drivers& drivers() {
   static Drivers* const one = new Drivers;
@@ -30,19 +31,12 @@ std::shared_ptr<MiniportDriver> driver_of(PDRIVER_OBJECT object) {
   return found == drivers().all.end() ? nullptr : found->second;
 }
 
-void check_after(const char* function) {
-  _KTHREAD& self = current_thread();
-  if (self.irql != PASSIVE_LEVEL) violation(std::string(function) + " came back at a raised IRQL");
-  if (!self.held.empty()) violation(std::string(function) + " came back with a lock held");
-  self.irql = PASSIVE_LEVEL;
-}
-
 void check_call(const char* function, bool says_dispatch) {
   require_irql_at_most(DISPATCH_LEVEL, function);
-  if (says_dispatch && current_thread().irql != DISPATCH_LEVEL) {
+  if (says_dispatch && this_level().irql != DISPATCH_LEVEL) {
     violation(std::string(function) + " says DISPATCH_LEVEL and is below it");
   }
-  for (const HeldLock& held : current_thread().held) {
+  for (const HeldLock& held : this_level().held) {
     if (!held.shared) violation(std::string(function) + " is called with a " + held.kind + " held");
   }
 }
@@ -101,7 +95,7 @@ NdisStatus Adapter::initialize() {
   parameters.NetLuid.Info.NetLuidIndex = body.options.luid_index;
   parameters.NetLuid.Info.IfType = body.options.interface_type;
   const NdisStatus status = body.driver->functions.InitializeHandlerEx(&body, body.driver->context, &parameters);
-  check_after("MiniportInitializeEx");
+  expect_passive_after("MiniportInitializeEx");
   if (status != NDIS_STATUS_SUCCESS) {
     if (NT_SUCCESS(status)) violation("MiniportInitializeEx returned neither success nor a failure");
     body.change_life(Life::halted);
@@ -123,7 +117,7 @@ NdisStatus Adapter::restart() {
   NDIS_MINIPORT_RESTART_PARAMETERS parameters{};
   parameters.Header = {NDIS_OBJECT_TYPE_DEFAULT, 1, sizeof(parameters)};
   const NdisStatus status = body.driver->functions.RestartHandler(body.context, &parameters);
-  check_after("MiniportRestart");
+  expect_passive_after("MiniportRestart");
   if (status == NDIS_STATUS_PENDING) violation("MiniportRestart pends: not modelled");
   body.change_life(status == NDIS_STATUS_SUCCESS ? Life::running : Life::paused);
   return status;
@@ -139,7 +133,7 @@ void Adapter::pause() {
   NDIS_MINIPORT_PAUSE_PARAMETERS parameters{};
   parameters.Header = {NDIS_OBJECT_TYPE_DEFAULT, 1, sizeof(parameters)};
   const NdisStatus status = body.driver->functions.PauseHandler(body.context, &parameters);
-  check_after("MiniportPause");
+  expect_passive_after("MiniportPause");
   if (status != NDIS_STATUS_SUCCESS)
     violation("MiniportPause did not succeed; it cannot fail, and pending is not modelled");
   body.change_life(Life::paused);
@@ -179,7 +173,7 @@ void Adapter::halt_for(int action) {
     body.changed.wait(locked, [&] { return body.inside.empty(); });
   }
   body.driver->functions.HaltHandlerEx(body.context, static_cast<NDIS_HALT_ACTION>(action));
-  check_after("MiniportHaltEx");
+  expect_passive_after("MiniportHaltEx");
   check_quiet("MiniportHaltEx");
   forget_owner(&body, "after MiniportHaltEx");
   const std::lock_guard locked(body.lock);
@@ -217,13 +211,13 @@ void Adapter::notify(int event) {
     return;
   }
   body_->driver->functions.DevicePnPEventNotifyHandler(body_->context, &notification);
-  check_after("MiniportDevicePnPEventNotify");
+  expect_passive_after("MiniportDevicePnPEventNotify");
   body_->leave(epoch);
 }
 
 bool Adapter::query_remove() {
   notify(NdisDevicePnPEventQueryRemoved);
-  return open_files_of(body_->driver->object) == 0;
+  return body_->driver->open_files == 0;
 }
 
 void Adapter::surprise_remove() {
@@ -238,7 +232,7 @@ void Adapter::shutdown() {
   std::uint64_t epoch = 0;
   if (!body_->enter(epoch)) return;
   body_->driver->functions.ShutdownHandlerEx(body_->context, NdisShutdownPowerOff);
-  check_after("MiniportShutdownEx");
+  expect_passive_after("MiniportShutdownEx");
   body_->leave(epoch);
 }
 
@@ -316,6 +310,7 @@ VOID NTAPI NdisMDeregisterMiniportDriver(NDIS_HANDLE handle) {
   }
   if (driver->adapters != 0) violation("the driver is unloaded with an adapter still plugged in");
   const std::lock_guard locked(drivers().lock);
+  if (driver->open_files != 0) drivers().gone.push_back(drivers().all[driver->object]);  // they will still be closed
   drivers().all.erase(driver->object);
 }
 

@@ -19,6 +19,7 @@ struct MiniportDriver {
   NDIS_HANDLE context = nullptr;
   NDIS_MINIPORT_DRIVER_CHARACTERISTICS functions{};
   std::atomic<int> adapters{0};
+  std::atomic<int> open_files{0};  // of its control devices
 };
 std::shared_ptr<MiniportDriver> driver_of(PDRIVER_OBJECT object);  // null if none is registered
 
@@ -78,8 +79,6 @@ struct Adapter::Body {
 
 inline Adapter::Body& adapter_of(NDIS_HANDLE handle) { return *static_cast<Adapter::Body*>(handle); }
 
-// A call of the miniport came back: at the level it was called at, with no lock.
-void check_after(const char* function);
 // The miniport calls NDIS: no spin lock of its own is held, and the flag that says DISPATCH_LEVEL is true.
 void check_call(const char* function, bool says_dispatch);
 

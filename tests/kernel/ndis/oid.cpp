@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tests/kernel/ndis/ndis.hpp"
+#include "tests/kernel/nt/level.hpp"
 
 namespace wintun::kernel {
 namespace {
@@ -16,7 +17,7 @@ OidResult run(Adapter::Body& body, NDIS_OID_REQUEST& request) {
   if (!body.enter(epoch)) return {NDIS_STATUS_FAILURE, 0, 0};
   request.Header = {NDIS_OBJECT_TYPE_OID_REQUEST, NDIS_OID_REQUEST_REVISION_1, sizeof(request)};
   const NdisStatus status = body.driver->functions.OidRequestHandler(body.context, &request);
-  check_after("MiniportOidRequest");
+  expect_passive_after("MiniportOidRequest");
   body.leave(epoch);
   if (status == NDIS_STATUS_PENDING) violation("MiniportOidRequest pends: not modelled");
   const auto& query = request.DATA.QUERY_INFORMATION;  // set has its words in the same places

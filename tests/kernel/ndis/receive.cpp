@@ -4,19 +4,19 @@
 #include <utility>
 
 #include "tests/kernel/ndis/ndis.hpp"
-#include "tests/kernel/nt/objects.hpp"
+#include "tests/kernel/nt/level.hpp"
 
 namespace wintun::kernel {
 namespace {
 
 // Gives a chain back to the miniport, at the level of this thread. The caller has entered.
 void return_chain(Adapter::Body& adapter, PNET_BUFFER_LIST first) {
-  const KIRQL during = current_thread().irql;
-  const std::size_t held = current_thread().held.size();
+  const KIRQL during = this_level().irql;
+  const std::size_t held = this_level().held.size();
   adapter.driver->functions.ReturnNetBufferListsHandler(
       adapter.context, first, during == DISPATCH_LEVEL ? NDIS_RETURN_FLAGS_DISPATCH_LEVEL : 0);
-  if (current_thread().irql != during) violation("MiniportReturnNetBufferLists came back at another IRQL");
-  if (current_thread().held.size() != held) violation("MiniportReturnNetBufferLists came back with a lock held");
+  if (this_level().irql != during) violation("MiniportReturnNetBufferLists came back at another IRQL");
+  if (this_level().held.size() != held) violation("MiniportReturnNetBufferLists came back with a lock held");
 }
 
 // They are the miniport's again from here on.

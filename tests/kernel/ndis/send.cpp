@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "tests/kernel/ndis/ndis.hpp"
-#include "tests/kernel/nt/objects.hpp"
+#include "tests/kernel/nt/level.hpp"
 
 namespace wintun::kernel {
 namespace {
@@ -77,7 +77,7 @@ void finish(Adapter::Body& adapter, PNET_BUFFER_LIST list, NdisStatus status, co
     if (found != adapter.sent.end()) {
       of = std::move(found->second);
       adapter.sent.erase(found);
-      completion = {of->number, status, current_thread().irql == DISPATCH_LEVEL};
+      completion = {of->number, status, this_level().irql == DISPATCH_LEVEL};
       adapter.completions.push_back(completion);
       call = adapter.completion_call;
       was_let_through = status == NDIS_STATUS_SUCCESS && !of->was_admitted && of->epoch == adapter.epoch;
@@ -134,13 +134,13 @@ std::uint64_t Adapter::send(const std::vector<std::vector<Bytes>>& lists, const 
     return number;
   }
   KIRQL before = PASSIVE_LEVEL;
-  const std::size_t held = current_thread().held.size();
+  const std::size_t held = this_level().held.size();
   if (options.at_dispatch) before = raise_irql(DISPATCH_LEVEL);
-  const KIRQL during = current_thread().irql;
+  const KIRQL during = this_level().irql;
   body.driver->functions.SendNetBufferListsHandler(body.context, first, NDIS_DEFAULT_PORT_NUMBER,
                                                    options.at_dispatch ? NDIS_SEND_FLAGS_DISPATCH_LEVEL : 0);
-  if (current_thread().irql != during) violation("MiniportSendNetBufferLists came back at another IRQL");
-  if (current_thread().held.size() != held) violation("MiniportSendNetBufferLists came back with a lock held");
+  if (this_level().irql != during) violation("MiniportSendNetBufferLists came back at another IRQL");
+  if (this_level().held.size() != held) violation("MiniportSendNetBufferLists came back with a lock held");
   if (options.at_dispatch) lower_irql(before);
   body.leave(epoch);
   return number;

@@ -17,13 +17,6 @@ NTSTATUS NTAPI no_such_function(PDEVICE_OBJECT, PIRP irp) {
   return STATUS_INVALID_DEVICE_REQUEST;
 }
 
-void check_at_end(const char* function) {
-  _KTHREAD& self = current_thread();
-  if (self.irql != PASSIVE_LEVEL) violation(std::string(function) + " came back at a raised IRQL");
-  if (!self.held.empty()) violation(std::string(function) + " came back with a lock held");
-  self.irql = PASSIVE_LEVEL;
-}
-
 UNICODE_STRING make_string(std::u16string_view text) {
   const auto bytes = static_cast<USHORT>(text.size() * sizeof(WCHAR));
   return {bytes, bytes, reinterpret_cast<PWSTR>(const_cast<char16_t*>(text.data()))};
@@ -62,7 +55,7 @@ Driver::Driver(PDRIVER_INITIALIZE entry, std::u16string_view service) : object_(
   object_->Size = sizeof(DRIVER_OBJECT);
   object_->DriverInit = entry;
   status_ = entry(object_, &registry);
-  check_at_end("DriverEntry");
+  expect_passive_after("DriverEntry");
   loaded_ = NT_SUCCESS(status_);
   if (!loaded_) expect_nothing_out("after DriverEntry had failed");
 }
@@ -79,7 +72,7 @@ void Driver::unload() {
     violation("the driver has no unload function");
   } else {
     object_->DriverUnload(object_);
-    check_at_end("DriverUnload");
+    expect_passive_after("DriverUnload");
   }
   loaded_ = false;
   if (running_threads() != 0) violation("unloaded while one of its threads runs");

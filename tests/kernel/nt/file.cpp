@@ -41,7 +41,7 @@ void close_file(void* body) {
 }
 
 void destroy_file(void* body) {
-  if (current_thread().irql == PASSIVE_LEVEL && current_thread().held.empty()) {
+  if (this_level().irql == PASSIVE_LEVEL && this_level().held.empty()) {
     close_file(body);
   } else {
     run_later([body] { close_file(body); });

@@ -98,12 +98,7 @@ std::shared_ptr<Request::State> send_request(
   }
   (void)memory.release();  // until IofCompleteRequest
   const NTSTATUS returned = device->DriverObject->MajorFunction[major](device, irp);
-  _KTHREAD& self = current_thread();
-  if (self.irql != PASSIVE_LEVEL) {
-    violation(name_of(*state) + " came back at a raised IRQL");
-    self.irql = PASSIVE_LEVEL;
-  }
-  if (!self.held.empty()) violation(name_of(*state) + " came back with a lock held");
+  expect_passive_after(name_of(*state).c_str());
   const std::lock_guard locked(state->lock);
   state->returned = returned;
   if (state->is_completed) {

@@ -1,43 +1,13 @@
-// IRQL, one for each thread, and the spin locks that raise it. A spin lock is a word: 0 is free. It is taken by a
+// Spin locks, which raise the IRQL. A spin lock is a word: 0 is free. It is taken by a
 // real exchange, so that ThreadSanitizer sees what it orders; a waiter yields, since there is no more than the
 // threads of this process to run on.
 #include <string>
 #include <thread>
 
-#include "tests/kernel/nt/objects.hpp"
+#include "tests/kernel/nt/checker.hpp"
+#include "tests/kernel/nt/level.hpp"
 
 namespace wintun::kernel {
-
-void require_irql_at_most(unsigned most, const char* function) {
-  const KIRQL irql = current_thread().irql;
-  if (irql <= most) return;
-  violation(std::string(function) + " called at IRQL " + std::to_string(irql) + ", at most " + std::to_string(most) +
-            " is allowed");
-}
-
-void require_may_wait(const char* function) {
-  require_irql_at_most(APC_LEVEL, function);
-  for (const HeldLock& held : current_thread().held) {
-    violation(std::string(function) + " may wait while a " + held.kind + " is held");
-  }
-}
-
-KIRQL raise_irql(KIRQL irql) {
-  KIRQL& now = current_thread().irql;
-  const KIRQL before = now;
-  if (irql < before) violation("KeRaiseIrql to " + std::to_string(irql) + " from " + std::to_string(before));
-  now = irql;
-  return before;
-}
-
-void lower_irql(KIRQL irql) {
-  KIRQL& now = current_thread().irql;
-  if (irql > now) violation("KeLowerIrql to " + std::to_string(irql) + " from " + std::to_string(now));
-  if (irql < DISPATCH_LEVEL && !current_thread().held.empty()) {
-    violation(std::string("KeLowerIrql while a ") + current_thread().held.back().kind + " is held");
-  }
-  now = irql;
-}
 
 namespace {
 
@@ -59,33 +29,33 @@ void release(PKSPIN_LOCK lock, const char* function) {
 }  // namespace
 }  // namespace wintun::kernel
 
-using wintun::kernel::current_thread;
 using wintun::kernel::require_irql_at_most;
+using wintun::kernel::this_level;
 using wintun::kernel::violation;
 
 extern "C" {
 
 KIRQL NTAPI KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK lock) {
   require_irql_at_most(DISPATCH_LEVEL, __func__);
-  const KIRQL before = current_thread().irql;
-  current_thread().irql = DISPATCH_LEVEL;
+  const KIRQL before = this_level().irql;
+  this_level().irql = DISPATCH_LEVEL;
   wintun::kernel::acquire(lock, __func__);
   return before;
 }
 
 VOID NTAPI KeReleaseSpinLock(PKSPIN_LOCK lock, KIRQL irql) {
-  if (current_thread().irql != DISPATCH_LEVEL) violation("KeReleaseSpinLock below or above DISPATCH_LEVEL");
+  if (this_level().irql != DISPATCH_LEVEL) violation("KeReleaseSpinLock below or above DISPATCH_LEVEL");
   wintun::kernel::release(lock, __func__);
   wintun::kernel::lower_irql(irql);
 }
 
 VOID NTAPI KeAcquireSpinLockAtDpcLevel(PKSPIN_LOCK lock) {
-  if (current_thread().irql < DISPATCH_LEVEL) violation("KeAcquireSpinLockAtDpcLevel below DISPATCH_LEVEL");
+  if (this_level().irql < DISPATCH_LEVEL) violation("KeAcquireSpinLockAtDpcLevel below DISPATCH_LEVEL");
   wintun::kernel::acquire(lock, __func__);
 }
 
 VOID NTAPI KeReleaseSpinLockFromDpcLevel(PKSPIN_LOCK lock) {
-  if (current_thread().irql < DISPATCH_LEVEL) violation("KeReleaseSpinLockFromDpcLevel below DISPATCH_LEVEL");
+  if (this_level().irql < DISPATCH_LEVEL) violation("KeReleaseSpinLockFromDpcLevel below DISPATCH_LEVEL");
   wintun::kernel::release(lock, __func__);
 }
 

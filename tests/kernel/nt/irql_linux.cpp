@@ -3,7 +3,7 @@
 
 extern "C" {
 
-KIRQL KeGetCurrentIrql(void) { return wintun::kernel::current_thread().irql; }
+KIRQL KeGetCurrentIrql(void) { return wintun::kernel::this_level().irql; }
 
 KIRQL KfRaiseIrql(KIRQL irql) { return wintun::kernel::raise_irql(irql); }
 

@@ -4,10 +4,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <mutex>
 #include <set>
 #include <string>
 
-#include "tests/kernel/nt/objects.hpp"
+#include "tests/kernel/nt/checker.hpp"
+#include "tests/kernel/nt/level.hpp"
 
 namespace wintun::kernel {
 namespace {
@@ -38,7 +40,7 @@ void erase(Order& known, const void* lock) {
 }  // namespace
 
 void lock_wanted(const void* lock, const char* kind, const char* function) {
-  const std::vector<HeldLock>& held = current_thread().held;
+  const std::vector<HeldLock>& held = this_level().held;
   if (held.empty()) return;
   if (lock_is_held(lock)) {
     violation(std::string(function) + ": this thread holds that " + kind + " already, it would wait for itself");
@@ -59,11 +61,11 @@ void lock_wanted(const void* lock, const char* kind, const char* function) {
 }
 
 void lock_taken(const void* lock, const char* kind, bool shared) {
-  current_thread().held.push_back({lock, kind, shared});
+  this_level().held.push_back({lock, kind, shared});
 }
 
 bool lock_left(const void* lock, const char* function) {
-  std::vector<HeldLock>& held = current_thread().held;
+  std::vector<HeldLock>& held = this_level().held;
   const auto found = std::find_if(held.rbegin(), held.rend(), [&](const HeldLock& one) { return one.lock == lock; });
   if (found == held.rend()) {
     violation(std::string(function) + ": this thread does not hold that lock");
@@ -74,7 +76,7 @@ bool lock_left(const void* lock, const char* function) {
 }
 
 bool lock_is_held(const void* lock) {
-  const std::vector<HeldLock>& held = current_thread().held;
+  const std::vector<HeldLock>& held = this_level().held;
   return std::any_of(held.begin(), held.end(), [&](const HeldLock& one) { return one.lock == lock; });
 }
 

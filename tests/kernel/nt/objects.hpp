@@ -14,6 +14,7 @@
 
 #include "tests/kernel/kernel.hpp"
 #include "tests/kernel/nt/checker.hpp"
+#include "tests/kernel/nt/level.hpp"
 
 struct WdkTryFrame;
 
@@ -54,32 +55,15 @@ void initialize_header(DISPATCHER_HEADER& header, UCHAR type, LONG state);
 enum HeaderType : UCHAR { kNotification = 0, kSynchronization = 1, kProcess = 3, kSemaphore = 5, kThread = 6 };
 void signal_locked(DISPATCHER_HEADER& header, LONG state);  // with dispatcher() held
 
-struct HeldLock {
-  const void* lock;
-  const char* kind;
-  bool shared;
-};
-
-// Notes that this thread takes or lets go of a lock that raises to DISPATCH_LEVEL: order, recursion, waiting.
-void lock_wanted(const void* lock, const char* kind, const char* function);  // before it spins
-void lock_taken(const void* lock, const char* kind, bool shared);
-bool lock_left(const void* lock, const char* function);  // false: this thread does not hold it
-bool lock_is_held(const void* lock);                     // by this thread
-void forget_lock(const void* lock);                      // its memory is used for something else
-void forget_locks_in(const void* memory, std::size_t bytes);
-void forget_all_locks();
-
 }  // namespace wintun::kernel
 
 struct _KTHREAD {
   DISPATCHER_HEADER header;
   std::uint64_t id = 0;
   // Of the thread itself.
-  KIRQL irql = PASSIVE_LEVEL;
   KPROCESSOR_MODE previous_mode = KernelMode;
   _EPROCESS* attached = nullptr;
   WdkTryFrame* frames = nullptr;
-  std::vector<wintun::kernel::HeldLock> held;
   unsigned critical_regions = 0;
   // Under dispatcher().
   std::condition_variable wake;

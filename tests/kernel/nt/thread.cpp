@@ -55,8 +55,7 @@ _KTHREAD* start_thread(PKSTART_ROUTINE routine, void* context, _EPROCESS* proces
   started().all.emplace_back([=] {
     current.thread = thread;
     routine(context);
-    if (thread->irql != PASSIVE_LEVEL) violation("a system thread ends at a raised IRQL");
-    if (!thread->held.empty()) violation("a system thread ends with a lock held");
+    expect_passive_after("a system thread");
     // Before the signal: whoever waits for it may look at the count.
     --started().running;
     give_back(Kind::thread, thread);
