@@ -12,8 +12,8 @@ constexpr ULONG kOldestNdis = NDIS_RUNTIME_VERSION_620;
 constexpr ULONG kNewestNdis = NDIS_RUNTIME_VERSION_683;
 constexpr ULONG kNdisWithRevision3 = 0x00060050;  // 6.80
 
-// A process has ended, its handles are closed; but a duplicate of one in another process keeps the registration, and
-// its memory must not stay locked.
+// A process ends. Its handles are closed after this; but a duplicate in another process would keep the registration,
+// and memory must not stay locked when its process goes.
 VOID NTAPI process_changed(HANDLE, HANDLE process, BOOLEAN is_new) {
   if (is_new) return;
   SerialHold all(driver.serial);

@@ -17,14 +17,15 @@ NTSTATUS Adapter::connect(const Rings& rings) {
   to_user.attach(rings.to_user, rings.to_user_capacity);
   to_network.attach(rings.to_network, rings.to_network_capacity);
   state.connect();
+  indicate_link(MediaConnectStateConnected);  // before the thread indicates a packet
   KeSetEvent(&go, IO_NO_INCREMENT, FALSE);
-  indicate_link(MediaConnectStateConnected);
   return STATUS_SUCCESS;
 }
 
 void Adapter::disconnect() {
-  if (!halting) indicate_link(MediaConnectStateDisconnected);
+  state.disconnect();  // the barrier alone: no packet is indicated behind the link's end
   state.disconnect(to_user, to_network);  // waits for the packets that the stack has
+  if (!halting) indicate_link(MediaConnectStateDisconnected);
   KeSetEvent(&host.stop, IO_NO_INCREMENT, FALSE);
   ZwWaitForSingleObject(thread, FALSE, nullptr);
   ZwClose(thread);

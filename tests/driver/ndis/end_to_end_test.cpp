@@ -78,8 +78,7 @@ TEST_F(EndToEndTest, a_packet_that_is_no_ip_is_dropped_and_counted) {
 TEST_F(EndToEndTest, lists_returned_late_and_in_any_order_free_the_ring_in_order) {
   adapter().on_receive([](const kernel::Received&) { return false; });
   for (std::uint32_t number = 0; number < 3; ++number) ASSERT_EQ(rings().send(packet_of(96, number)), RingStatus::ok);
-  ASSERT_TRUE(adapter().wait_received(3, kLong));
-  const auto kept = adapter().kept();
+  const auto kept = wait_kept(3);
   ASSERT_EQ(kept.size(), 3U);
   adapter().give_back({kept[2], kept[1]}, true);
   EXPECT_EQ(__atomic_load_n(&rings().down()->head, __ATOMIC_ACQUIRE), 0U);

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "driver/ndis/protocol.hpp"
 #include "ring/consumer.hpp"
@@ -111,6 +112,10 @@ class NdisTest : public testing::Test {
   }
 
   void TearDown() override {
+    if (adapter_) {  // a test that fails half-way may hold packets, for which everything would wait
+      adapter_->on_receive(nullptr);
+      adapter_->give_back_all();
+    }
     program_.reset();
     adapter_.reset();
     driver_.reset();
@@ -120,6 +125,13 @@ class NdisTest : public testing::Test {
 
   kernel::Adapter& adapter() { return *adapter_; }
   kernel::Process& program() { return *program_; }
+
+  // Waits until the stack has kept so many packets.
+  std::vector<std::uint64_t> wait_kept(std::size_t packets) {
+    EXPECT_TRUE(adapter().wait_received(packets, kLong));
+    while (adapter().kept().size() < packets && !HasFailure()) std::this_thread::yield();
+    return adapter().kept();
+  }
 
   HANDLE open() { return open(*program_); }
   static HANDLE open(kernel::Process& process) {
