@@ -23,7 +23,6 @@ NTSTATUS Adapter::connect(const Rings& rings) {
 }
 
 void Adapter::disconnect() {
-  state.disconnect();  // the barrier alone: no packet is indicated behind the link's end
   state.disconnect(to_user, to_network);  // waits for the packets that the stack has
   if (!halting) indicate_link(MediaConnectStateDisconnected);
   KeSetEvent(&host.stop, IO_NO_INCREMENT, FALSE);
