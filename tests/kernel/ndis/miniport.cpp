@@ -7,7 +7,7 @@
 
 namespace wintun::kernel {
 
-extern std::uint32_t ndis_version;  // nt/driver.cpp
+std::uint32_t ndis_version = 0x00060053;  // of this kernel
 
 namespace {
 

@@ -120,7 +120,8 @@ std::uint64_t Adapter::send(const std::vector<std::vector<Bytes>>& lists, const 
     for (auto& one : made) {
       one->number = body.next_sent++;
       one->epoch = body.epoch;
-      one->was_admitted = body.admits();
+      // While it pauses or restarts, the miniport decides.
+      one->was_admitted = body.in_d0 && body.life != Life::paused;
       const PNET_BUFFER_LIST list = &one->list;
       body.sent[list] = std::move(one);
     }

@@ -24,7 +24,7 @@ UNICODE_STRING make_string(std::u16string_view text) {
 
 }  // namespace
 
-std::uint32_t ndis_version = 0;
+extern std::uint32_t ndis_version;  // ndis/miniport.cpp
 
 Kernel::Kernel(const Options& options) {
   if (kernels++ != 0) {
