@@ -60,7 +60,7 @@ NTSTATUS NTAPI cleanup(PDEVICE_OBJECT device, PIRP irp) {
   SerialHold hold(adapter.serial);
   file.is_cleaned_up = true;
   cancel_reads(control.reads, file.file);
-  const bool was_last = file.is_of_bundles && --adapter.bundle_files == 0;
+  const bool was_last = file.is_of_bundles && --adapter.bundle_files == 0 && adapter.owner == Owner::bundles;
   file.is_of_bundles = false;
   if (was_last || adapter.owner_file == &file) adapter.end_session();
   return finish(irp, STATUS_SUCCESS);

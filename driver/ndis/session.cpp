@@ -44,7 +44,6 @@ void Adapter::end_session() {
   owner = Owner::nobody;
   owner_file = nullptr;
   owner_process = nullptr;
-  bundle_files = 0;
 }
 
 }  // namespace wintun
