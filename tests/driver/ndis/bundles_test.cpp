@@ -154,7 +154,9 @@ TEST_F(BundlesTest, a_read_with_too_little_room_or_another_address_is_refused) {
   EXPECT_EQ(program().read(device_, nullptr, 0).status, kTooSmall);
   EXPECT_FALSE(adapter().is_connected());
   const kernel::Request first = program().start_read(device_, buffer_, kLeast);
-  EXPECT_EQ(program().read(device_, buffer_ + 16, kLeast).status, kOtherBuffer);
+  const kernel::Request other = program().start_read(device_, buffer_ + 16, kLeast);
+  ASSERT_TRUE(other.is_done());  // refused, not pending
+  EXPECT_EQ(other.wait().status, kOtherBuffer);
   adapter().send_packet(packet_of(30, 1));
   EXPECT_EQ(cut(first.wait()), std::vector<Bytes>{packet_of(30, 1)});
   EXPECT_EQ(program().read(device_, buffer_ + 16, kLeast).status, kOtherBuffer);
