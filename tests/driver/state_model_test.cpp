@@ -1,9 +1,14 @@
 // The transition rules of core/state.hpp, tried exhaustively: every downward transition against every kind of
 // filler, at each of the filler's steps. The host below gives way to the explorer in each of its functions.
+// The fillers of the Windows driver are those that give (sends), that lend (its thread, with packets returned late),
+// and bundles: reads that are completed from inside a filler, and writes that its thread then lends.
 // The last tests weaken the host's lock and expect the explorer to notice, so that the first ones can fail.
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "explorer.hpp"
@@ -88,7 +93,10 @@ class ModelHost {
     explorer->step();
     ++packet.completions;
   }
-  void wake_program() { explorer->step(); }
+  void wake_program() {
+    explorer->step();
+    if (on_wake) on_wake();
+  }
   void let_others_run() { explorer->yield(); }
 
   ReadResult read(std::uint8_t*, std::uint32_t) {
@@ -123,6 +131,7 @@ class ModelHost {
   bool returned = false;  // the transition has
   bool filled_after_return = false;
   bool was_empty = true;  // the queue, when the transition returned
+  std::function<void()> on_wake;
   std::deque<Packet*> lent;
 
  private:
@@ -289,6 +298,127 @@ TEST_P(StateModel, nothing_is_written_after_the_transition_returns) {
         return {[&] { (void)scene.queue.drain(); }};
       },
       [](Scene<Queue>&) { return true; }, 10));
+}
+
+// The front end for bundles: the program's end of two rings, as driver/ndis/bundles.cpp has it. One read pends.
+struct BundleScene {
+  BundleScene() {
+    to_user.attach(up.ring(), up.capacity());
+    to_network.attach(down.ring(), down.capacity());
+    host.on_wake = [this] { complete_reads(); };
+    state.start();
+    state.connect();
+  }
+  // A session's end and the program's requests take turns; pause and power do not wait for requests.
+  void change(Change which) {
+    {
+      std::optional<ModelHost::SpinHold> hold;
+      if (which == Change::disconnect) hold.emplace(serial);
+      switch (which) {
+        case Change::pause:
+          state.pause(to_user, to_network);
+          break;
+        case Change::disconnect:
+          state.disconnect(to_user, to_network);
+          break;
+        default:
+          state.set_power(static_cast<Power>(static_cast<int>(which) - static_cast<int>(Change::d1) + 1), to_user,
+                          to_network);
+      }
+      is_ended = which == Change::disconnect;
+    }
+    host.returned = true;
+    tail = up.tail();
+    host.was_empty = to_user.is_empty() && to_network.is_empty();
+  }
+  void complete_reads() {
+    const ModelHost::SpinHold hold(reading);
+    Slot slot;
+    if (reads == 0 || consumer.next(slot) != RingStatus::ok) return;
+    consumer.release(slot.end);
+    --reads;
+  }
+  void read() {
+    const ModelHost::SpinHold turn(serial);
+    if (is_ended) return;
+    {
+      const ModelHost::SpinHold hold(reading);
+      ++reads;
+    }
+    complete_reads();
+  }
+  void write() {
+    const ModelHost::SpinHold turn(serial);
+    if (is_ended) return;
+    EXPECT_TRUE(put(producer, content(1, 100)));
+  }
+  bool is_right() {
+    const bool is_read_behind = reads != 0 && up.head() != up.tail();
+    return !host.filled_after_return && host.was_empty && tail == up.tail() && host.lent.empty() && !is_read_behind;
+  }
+
+  ModelHost host;
+  State<ModelHost> state;
+  ToUser<ModelHost> to_user{host, state};
+  ToNetwork<ModelHost> to_network{host, state};
+  RingMemory up, down;
+  Consumer consumer = up.consumer();
+  Producer producer = down.producer();
+  ModelHost::SpinLock serial, reading;
+  int reads = 0;
+  bool is_ended = false;
+  std::uint32_t tail = 0;
+};
+
+template <class Fillers>
+bool explore_bundles(Change change, Fillers fillers) {
+  Explorer all(2);
+  explorer = &all;
+  std::unique_ptr<BundleScene> scene;
+  const std::size_t schedules = all.run(
+      [&] {
+        scene = std::make_unique<BundleScene>();
+        Explorer::Tasks tasks = fillers(*scene);
+        tasks.emplace_back([&scene, change] { scene->change(change); });
+        return tasks;
+      },
+      [&] {
+        if (!scene->is_right()) all.fail();
+      });
+  EXPECT_FALSE(all.deadlocked());
+  EXPECT_TRUE(all.failed() || schedules >= 100);
+  return !all.failed();
+}
+
+bool explore_bundles_read(Change change) {
+  std::unique_ptr<ModelHost::Packet> packet;
+  return explore_bundles(change, [&](BundleScene& scene) -> Explorer::Tasks {
+    packet = std::make_unique<ModelHost::Packet>();
+    return {[&] { (void)scene.to_user.give(packet.get()); }, [&] { scene.read(); }};
+  });
+}
+
+TEST_P(StateModel, no_bundle_is_filled_after_the_transition_returns_and_no_read_stays_behind_a_packet) {
+  EXPECT_TRUE(explore_bundles_read(GetParam()));
+}
+
+TEST_P(StateModel, no_written_bundle_is_indicated_after_the_transition_returns) {
+  EXPECT_TRUE(explore_bundles(GetParam(), [&](BundleScene& scene) -> Explorer::Tasks {
+    return {[&] { scene.write(); },
+            [&] {
+              (void)scene.to_network.drain();
+              while (!scene.host.lent.empty()) {
+                ModelHost::Packet* const packet = scene.host.lent.back();
+                scene.host.lent.pop_back();
+                (void)scene.to_network.give_back(*packet);
+              }
+            }};
+  }));
+}
+
+TEST_P(StateModel, a_shared_lock_that_does_not_hold_is_caught_with_bundles_too) {
+  weakness = Weakness::shared_does_not_hold;
+  EXPECT_FALSE(explore_bundles_read(GetParam()));
 }
 
 // Up again behind it: whatever the giver met on its way, its packet is completed once and the queue is empty.
