@@ -17,11 +17,28 @@ inline constexpr ULONG kPoolTag = 0x6E547452;  // "RtTn"
 inline constexpr ULONG64 kLinkSpeed = 100'000'000'000;
 inline constexpr ULONG kDriverMajor = 0, kDriverMinor = 1;
 
+// The one driver, from DriverEntry to unload. Its lock is taken before an adapter's.
+struct Driver {
+  NDIS_HANDLE handle;
+  ULONG ndis_version;  // what both NDIS and this driver know
+  POOL_TYPE pool;      // non-paged, and never executable where Windows knows that
+  Serial serial;       // covers the list
+  class Adapter* adapters;
+};
+extern Driver driver;
+
 // Non-paged pool for what core and its neighbours live in; null when there is none.
 struct Pooled {
-  static void* operator new(size_t bytes) noexcept { return ExAllocatePoolWithTag(NonPagedPoolNx, bytes, kPoolTag); }
+  static void* operator new(size_t bytes) noexcept { return ExAllocatePoolWithTag(driver.pool, bytes, kPoolTag); }
   static void operator delete(void* memory) { ExFreePoolWithTag(memory, kPoolTag); }
 };
+
+// Where the kernel sees an MDL's memory, never executable; null when there is no room for a mapping.
+inline void* system_address(PMDL mdl) {
+  const ULONG no_execute =
+      driver.pool == NonPagedPoolNx ? MdlMappingNoExecute : 0;  // the enumeration has no name for it
+  return MmGetSystemAddressForMdlSafe(mdl, static_cast<MM_PAGE_PRIORITY>(NormalPagePriority | no_execute));
+}
 
 enum class Owner : uint32_t { nobody, rings, bundles };
 
@@ -63,15 +80,6 @@ class Adapter : public Pooled {
   ULONG packet_filter = 0;
   ULONG lookahead = 0;
 };
-
-// The one driver, from DriverEntry to unload. Its lock is taken before an adapter's.
-struct Driver {
-  NDIS_HANDLE handle;
-  ULONG ndis_version;  // what both NDIS and this driver know
-  Serial serial;       // covers the list
-  Adapter* adapters;
-};
-extern Driver driver;
 
 // What NDIS calls: driver.cpp, adapter.cpp, oid.cpp, send.cpp and receive.cpp have them in this order.
 

@@ -13,7 +13,7 @@ constexpr uint32_t kDownCapacity = 0x1000000;
 static_assert(kDownCapacity > kMaxBundleBytes);
 
 Ring* allocate_ring(uint32_t capacity) {
-  Ring* const ring = static_cast<Ring*>(ExAllocatePoolWithTag(NonPagedPoolNx, ring_bytes(capacity), kPoolTag));
+  Ring* const ring = static_cast<Ring*>(ExAllocatePoolWithTag(driver.pool, ring_bytes(capacity), kPoolTag));
   if (ring != nullptr) *ring = Ring{0, 0, 0};
   return ring;
 }

@@ -65,6 +65,7 @@ extern "C" NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT object, PUNICODE_STRING reg
   if (version < kOldestNdis) return NDIS_STATUS_BAD_VERSION;
   driver = {};
   driver.ndis_version = version < kNewestNdis ? version : kNewestNdis;
+  driver.pool = version < NDIS_RUNTIME_VERSION_630 ? NonPagedPool : NonPagedPoolNx;  // 6.20 is Windows 7
   driver.serial.initialize();
   const NTSTATUS status = PsSetCreateProcessNotifyRoutine(process_changed, FALSE);
   if (!NT_SUCCESS(status)) return status;

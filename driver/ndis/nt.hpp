@@ -24,13 +24,3 @@ NTKERNELAPI NTSTATUS NTAPI ObCloseHandle(HANDLE handle, KPROCESSOR_MODE mode);
 NTSYSAPI NTSTATUS NTAPI ZwQuerySystemInformation(ULONG what, PVOID buffer, ULONG bytes, PULONG needed);
 NTSYSAPI NTSTATUS NTAPI ZwSetSecurityObject(HANDLE handle, ULONG what, PVOID descriptor);
 }
-
-namespace wintun {
-
-// Where the kernel sees an MDL's memory, never executable; null when there is no room for a mapping.
-inline void* system_address(PMDL mdl) {
-  const ULONG priority = NormalPagePriority | MdlMappingNoExecute;  // the enumeration has no name for the bit
-  return MmGetSystemAddressForMdlSafe(mdl, static_cast<MM_PAGE_PRIORITY>(priority));
-}
-
-}  // namespace wintun

@@ -2,6 +2,7 @@
 // writes into them is core's to check.
 #include "driver/ndis/rings.hpp"
 
+#include "driver/ndis/adapter.hpp"
 #include "driver/ndis/probe.hpp"
 #include "ring/atomics.h"
 

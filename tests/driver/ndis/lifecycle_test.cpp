@@ -3,6 +3,7 @@
 #include <atomic>
 #include <thread>
 
+#include "ring/bundle.hpp"
 #include "tests/driver/ndis/scene.hpp"
 
 namespace wintun::ndis_test {
@@ -41,6 +42,26 @@ TEST_F(LifecycleTest, starts_stops_and_starts_again) {
     EXPECT_EQ(send_one(), kSuccess);
     adapter().stop();
   }
+}
+
+// Windows 7 has NDIS 6.20, and no memory that is not executable.
+TEST_F(LifecycleTest, both_front_ends_serve_on_the_oldest_ndis) {
+  program_.reset();
+  adapter_.reset();
+  driver_.reset();
+  kernel_.reset();
+  kernel_.emplace(kernel::Kernel::Options{false, 0x00060014});
+  driver_.emplace(DriverEntry);
+  adapter_.emplace(*driver_);
+  program_.emplace();
+  ASSERT_EQ(adapter().start(), kSuccess);
+  connect();
+  EXPECT_EQ(send_one(), kSuccess);
+  EXPECT_EQ(program().close(device_), kSuccess);
+  std::uint8_t* const buffer = program().allocate(kMaxBundleSlot);
+  const kernel::Request read = program().start_read(open(), buffer, kMaxBundleSlot);
+  EXPECT_EQ(send_one(), kSuccess);
+  EXPECT_EQ(read.wait().status, kSuccess);
 }
 
 TEST_F(LifecycleTest, the_oldest_ndis_is_6_20) {

@@ -24,8 +24,6 @@ UNICODE_STRING make_string(std::u16string_view text) {
 
 }  // namespace
 
-extern std::uint32_t ndis_version;  // ndis/miniport.cpp
-
 Kernel::Kernel(const Options& options) {
   if (kernels++ != 0) {
     std::fprintf(stderr, "a second kernel in one process\n");

@@ -131,9 +131,12 @@ VOID NTAPI MmUnlockPages(PMDL mdl) {
 }
 
 PVOID NTAPI MmMapLockedPagesSpecifyCache(PMDL mdl, KPROCESSOR_MODE mode, MEMORY_CACHING_TYPE, PVOID, ULONG bug_check,
-                                         MM_PAGE_PRIORITY) {
+                                         MM_PAGE_PRIORITY priority) {
   require_irql_at_most(DISPATCH_LEVEL, __func__);
   if (!is_mdl(mdl, __func__)) return nullptr;
+  if ((static_cast<ULONG>(priority) & MdlMappingNoExecute) != 0 && !knows_no_execute()) {
+    violation("MmMapLockedPagesSpecifyCache with a flag that Windows 7 lacks");
+  }
   if (mode != KernelMode) violation("MmMapLockedPagesSpecifyCache into a program: not modelled");
   if (bug_check) violation("MmMapLockedPagesSpecifyCache that stops the system when it fails");
   if ((mdl->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL)) != 0) {

@@ -134,4 +134,8 @@ std::shared_ptr<Region> find_memory(_EPROCESS& process, const volatile void* beg
 // What MmProbeAndLockPages does, without raising.
 NTSTATUS lock_pages(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operation, const char* function);
 
+extern std::uint32_t ndis_version;  // ndis/miniport.cpp
+// Memory that is not executable came with Windows 8, whose NDIS is 6.30.
+inline bool knows_no_execute() { return ndis_version >= 0x0006001E; }
+
 }  // namespace wintun::kernel

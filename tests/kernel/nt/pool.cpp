@@ -83,6 +83,8 @@ PVOID NTAPI ExAllocatePoolWithTag(POOL_TYPE type, SIZE_T bytes, ULONG tag) {
     violation("ExAllocatePoolWithTag of no bytes, or without a tag");
     return nullptr;
   }
+  if (type == NonPagedPoolNx && !knows_no_execute())
+    violation("ExAllocatePoolWithTag of a pool that Windows 7 lacks");
   if (should_fail(__func__)) return nullptr;
   // Published: from a page on it begins on a page's start, below that on 16 bytes.
   const std::size_t alignment = bytes >= PAGE_SIZE ? PAGE_SIZE : 16;
