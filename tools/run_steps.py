@@ -285,6 +285,19 @@ def step_mingw(step: Step) -> None:
     step.run("cmake", "--build", "--preset", "mingw", "-j", JOBS, "--", "-k", "0")
 
 
+def step_driver(step: Step) -> None:
+    """the driver for Windows: compiled, packed and signed; every file of the package is looked at"""
+    step.run("cmake", "--preset", "driver")
+    step.run("cmake", "--build", "--preset", "driver", "-j", JOBS, "--", "-k", "0")
+    junit = LOGS / "driver.xml"
+    junit.unlink(missing_ok=True)
+    command = (str(BIN / "python"), "-m", "pytest", "-q", "-c", "tests/python/pytest.ini", "--rootdir", ".")
+    try:
+        step.run(*command, "tests/driver/package", f"--junitxml={junit}")
+    finally:
+        step.count_junit(junit)
+
+
 def step_package(step: Step) -> None:
     """the package builds and installs (pip), and its wheel works alone in a new environment"""
     step.run("tools/install-package")
@@ -347,6 +360,7 @@ STEPS: dict[str, Callable[[Step], None]] = {
         step_hooks,
         step_freestanding,
         step_mingw,
+        step_driver,
         step_dev,
         step_package,
         step_types,
