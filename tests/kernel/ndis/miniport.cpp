@@ -270,7 +270,7 @@ NDIS_STATUS NTAPI NdisMRegisterMiniportDriver(PDRIVER_OBJECT object, PUNICODE_ST
                       header.Size >= NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_2;
   const bool third = header.Revision == NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3 &&
                      header.Size >= NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3;
-  const std::uint32_t version = functions->MajorNdisVersion << 16 | functions->MinorNdisVersion;
+  const std::uint32_t version = std::uint32_t{functions->MajorNdisVersion} << 16 | functions->MinorNdisVersion;
   const std::uint32_t needed = third ? 0x00060050u : 0x00060014u;
   if (header.Type != NDIS_OBJECT_TYPE_MINIPORT_DRIVER_CHARACTERISTICS || (!second && !third) ||
       registry_path == nullptr || version < needed) {
