@@ -44,6 +44,7 @@ TEST_F(OidTest, every_query_that_is_listed_is_answered_in_its_exact_length_and_r
     std::vector<std::uint8_t> buffer(4096, 0xCD);
     const kernel::OidResult full = adapter().query(oid, buffer.data(), 4096);
     ASSERT_EQ(full.status, kSuccess) << std::hex << oid;
+    EXPECT_EQ(adapter().query(oid, std::vector<std::uint8_t>(full.bytes + 1).data(), full.bytes).status, kSuccess);
     EXPECT_TRUE(
         std::all_of(buffer.begin() + full.bytes, buffer.end(), [](std::uint8_t byte) { return byte == 0xCD; }));
     const std::uint32_t least = is_counter(oid) ? 4 : full.bytes;
