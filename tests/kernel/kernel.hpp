@@ -130,6 +130,7 @@ class Process {
   HANDLE create_event(bool manual_reset = false, bool set = false);
   HANDLE create_semaphore();                            // a handle of another kind
   HANDLE duplicate(HANDLE handle, ACCESS_MASK access);  // with fewer rights, say
+  HANDLE duplicate(HANDLE handle, Process& into);       // the same rights, in another process
   void set_event(HANDLE event);
   bool wait_event(HANDLE event, std::chrono::milliseconds limit);  // false: it was not set in time
   NTSTATUS close(HANDLE handle);  // STATUS_INVALID_HANDLE if it is none, or was taken away

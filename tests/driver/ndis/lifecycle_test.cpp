@@ -169,7 +169,8 @@ TEST_F(LifecycleTest, closing_waits_for_the_packets_that_the_stack_has) {
     program().close(device_);
     is_closed = true;
   });
-  while (send_one() != NDIS_STATUS_MEDIA_DISCONNECTED) std::this_thread::yield();  // it has begun
+  while (send_one() != NDIS_STATUS_MEDIA_DISCONNECTED) std::this_thread::yield();       // it has begun
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(send_one(), NDIS_STATUS_MEDIA_DISCONNECTED);  // and goes on, if it is wrong
   EXPECT_FALSE(is_closed);
   EXPECT_NE(__atomic_load_n(&rings_->down()->head, __ATOMIC_ACQUIRE), kEnded);
   adapter().give_back_all();

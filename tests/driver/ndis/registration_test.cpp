@@ -240,8 +240,10 @@ TEST_F(RegistrationTest, ends_with_the_process_even_if_another_has_its_handle) {
     ProgramRings rings(owner);
     const HANDLE device = open(owner);
     ASSERT_EQ(enroll(owner, device, rings.registration()), kSuccess);
+    ASSERT_NE(owner.duplicate(device, other), nullptr);
     owner.exit();
   }
+  EXPECT_EQ(other.open_handles(), 1U);
   EXPECT_FALSE(adapter().is_connected());
   expect_accepted();
 }

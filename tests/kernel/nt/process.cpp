@@ -184,14 +184,24 @@ HANDLE Process::create_semaphore() {
   return handle;
 }
 
-HANDLE Process::duplicate(HANDLE handle, ACCESS_MASK access) {
+namespace {
+HANDLE duplicate_into(_EPROCESS& from, HANDLE handle, ACCESS_MASK access, _EPROCESS& into) {
   void* object = nullptr;
   ACCESS_MASK granted = 0;
-  if (!NT_SUCCESS(find_handle(*body_->process, handle, 0, nullptr, UserMode, object, granted))) return nullptr;
+  if (!NT_SUCCESS(find_handle(from, handle, 0, nullptr, UserMode, object, granted))) return nullptr;
   if (header_of(object).type == &file_type) ++static_cast<File*>(object)->handles;
-  const HANDLE copy = insert_handle(*body_->process, object, granted & access);
+  const HANDLE copy = insert_handle(into, object, granted & access);
   dereference(object);
   return copy;
+}
+}  // namespace
+
+HANDLE Process::duplicate(HANDLE handle, ACCESS_MASK access) {
+  return duplicate_into(*body_->process, handle, access, *body_->process);
+}
+
+HANDLE Process::duplicate(HANDLE handle, Process& into) {
+  return duplicate_into(*body_->process, handle, ~ACCESS_MASK{0}, *into.body_->process);
 }
 
 void Process::set_event(HANDLE handle) {
