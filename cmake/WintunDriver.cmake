@@ -37,17 +37,21 @@ target_include_directories(ringtun_options INTERFACE "${PROJECT_SOURCE_DIR}/src"
 target_compile_definitions(ringtun_options INTERFACE
                            RINGTUN_VERSION_MAJOR=${PROJECT_VERSION_MAJOR} RINGTUN_VERSION_MINOR=${PROJECT_VERSION_MINOR})
 target_compile_options(ringtun_options INTERFACE
-  -fms-extensions -ffreestanding -fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-jump-tables -nostdinc++ -O2 -g0
+  -fms-extensions -ffreestanding -fno-exceptions -fno-rtti -fno-threadsafe-statics -nostdinc++ -O2 -g0
+  -fasynchronous-unwind-tables  # x64 demands them of every function: exceptions and stack traces pass through
   -Wall -Wextra -Wshadow -Wconversion -Werror)
 add_library(ringtun_x64 OBJECT ${driver_sources})
 target_link_libraries(ringtun_x64 PRIVATE ringtun_options)
-target_compile_options(ringtun_x64 PRIVATE -mno-red-zone -mgeneral-regs-only "SHELL:-isystem ${mingw}/include/ddk"
-                                           "SHELL:-isystem ${mingw}/include")
+# Tables would be data among the code, which a test looks through for privileged instructions.
+target_compile_options(ringtun_x64 PRIVATE -mno-red-zone -mgeneral-regs-only -fno-jump-tables
+                                           "SHELL:-isystem ${mingw}/include/ddk" "SHELL:-isystem ${mingw}/include")
 add_library(ringtun_arm64 OBJECT ${driver_sources})
 target_link_libraries(ringtun_arm64 PRIVATE ringtun_options)
-target_compile_options(ringtun_arm64 PRIVATE --target=aarch64-w64-windows-gnu
-                                             "SHELL:-isystem ${PROJECT_SOURCE_DIR}/tests/kernel/include"
-                                             "SHELL:-isystem ${mingw}/include")
+# mingw's kernel headers know x86 only, so these are the published names as the tests have them, with the compiler's own
+# __try in the place of theirs.
+target_compile_options(ringtun_arm64 PRIVATE --target=aarch64-w64-windows-gnu -D__try=__try
+                       -DGetExceptionCode=_exception_code "SHELL:-isystem ${PROJECT_SOURCE_DIR}/tests/kernel/include"
+                       "SHELL:-isystem ${mingw}/include")
 
 configure_file("${source}/package/ringtun.rc.in" "${work}/ringtun.rc" @ONLY)
 configure_file("${source}/package/ringtun.inf.in" "${package}/ringtun.inf" @ONLY NEWLINE_STYLE CRLF)
@@ -57,7 +61,9 @@ add_custom_command(
   OUTPUT "${work}/ringtun.sys" COMMENT "Linking ringtun.sys"
   COMMAND ${LLVM_RC_14} /no-preprocess /fo "${work}/ringtun.res" "${work}/ringtun.rc"
   COMMAND ${LLD_LINK_14} /driver /subsystem:native,10.0 /entry:DriverEntry /nodefaultlib /dynamicbase /nxcompat
-          /highentropyva /machine:x64 /Brepro /opt:ref /out:${work}/ringtun.sys $<TARGET_OBJECTS:ringtun_x64>
+          /highentropyva /machine:x64 /Brepro /opt:ref
+          /alternatename:ExEventObjectType=__imp_ExEventObjectType
+          /alternatename:IoFileObjectType=__imp_IoFileObjectType /out:${work}/ringtun.sys $<TARGET_OBJECTS:ringtun_x64>
           "${work}/ringtun.res" "${mingw}/lib/libntoskrnl.a" "${mingw}/lib/libndis.a"
   DEPENDS ringtun_x64 $<TARGET_OBJECTS:ringtun_x64> "${work}/ringtun.rc" COMMAND_EXPAND_LISTS VERBATIM)
 

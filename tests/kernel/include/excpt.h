@@ -25,9 +25,7 @@ struct WdkTryFrame {
   bool raised;  // an exception within the handler is the outer frame's
 };
 
-#ifdef _WIN32  // only compiled (ARM64): the compiler has the words themselves
-#define GetExceptionCode() ((ULONG)_exception_code())
-#elif !defined(__try)
+#ifndef __try
 #define __try if (WdkTryFrame wdk_frame; _setjmp(wdk_frame.target) == 0)
 #define WDK_EXCEPT(filter)                          \
   else if ((filter) != EXCEPTION_EXECUTE_HANDLER) { \
