@@ -4,12 +4,14 @@
 #include <string>
 
 #include "tests/kernel/nt/checker.hpp"
+#include "tests/kernel/nt/per_thread.hpp"
 
 namespace wintun::kernel {
 
 ThreadLevel& this_level() {
-  static thread_local ThreadLevel level;
-  return level;
+  static auto* const own = new PerThread([](void* level) { delete static_cast<ThreadLevel*>(level); });
+  if (own->get() == nullptr) own->set(new ThreadLevel);
+  return *static_cast<ThreadLevel*>(own->get());
 }
 
 void expect_passive_after(const char* function) {

@@ -4,6 +4,7 @@
 #include <list>
 
 #include "tests/kernel/nt/objects.hpp"
+#include "tests/kernel/nt/per_thread.hpp"
 
 namespace wintun::kernel {
 
@@ -20,13 +21,10 @@ _KTHREAD* make_thread() {
   return thread;
 }
 
-struct Current {
-  _KTHREAD* thread = nullptr;
-  ~Current() {
-    if (thread != nullptr) dereference(thread);
-  }
-};
-thread_local Current current;
+PerThread& own() {
+  static auto* const one = new PerThread([](void* thread) { dereference(thread); });
+  return *one;
+}
 
 struct Started {
   std::mutex lock;
@@ -41,8 +39,8 @@ Started& started() {
 }  // namespace
 
 _KTHREAD& current_thread() {
-  if (current.thread == nullptr) current.thread = make_thread();
-  return *current.thread;
+  if (own().get() == nullptr) own().set(make_thread());
+  return *static_cast<_KTHREAD*>(own().get());
 }
 
 _KTHREAD* start_thread(PKSTART_ROUTINE routine, void* context, _EPROCESS* process) {
@@ -53,7 +51,7 @@ _KTHREAD* start_thread(PKSTART_ROUTINE routine, void* context, _EPROCESS* proces
   ++started().running;
   const std::lock_guard locked(started().lock);
   started().all.emplace_back([=] {
-    current.thread = thread;
+    own().set(thread);
     routine(context);
     expect_passive_after("a system thread");
     // Before the signal: whoever waits for it may look at the count.
