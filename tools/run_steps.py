@@ -298,6 +298,22 @@ def step_driver(step: Step) -> None:
         step.count_junit(junit)
 
 
+def step_wine(step: Step) -> None:
+    """the driver's file, run under Wine: on the tests' own kernel, and as a service (needs the step driver)"""
+    if not (ROOT / "build" / "driver" / "package" / "ringtun.sys").exists():
+        raise StepFailed("build/driver/package/ringtun.sys is not there: run the step driver first")
+    step.run("cmake", "--preset", "wine")
+    junit = LOGS / "wine.xml"
+    junit.unlink(missing_ok=True)
+    try:
+        step.run("cmake", "--build", "--preset", "wine", "-j", JOBS, "--", "-k", "0")
+        # The prefix's server serves all tests, and lingers for some seconds behind the last.
+        step.run("ctest", "--preset", "wine", "-j", JOBS, "--output-junit", str(junit), "--no-tests=error")
+    finally:
+        step.run("tools/run-wine", "--end")
+        step.count_junit(junit)
+
+
 def step_package(step: Step) -> None:
     """the package builds and installs (pip), and its wheel works alone in a new environment"""
     step.run("tools/install-package")
@@ -361,6 +377,7 @@ STEPS: dict[str, Callable[[Step], None]] = {
         step_freestanding,
         step_mingw,
         step_driver,
+        step_wine,
         step_dev,
         step_package,
         step_types,
