@@ -176,6 +176,14 @@ MUTATIONS = (
         "BundlesTest.the_other_kind_of_owner_is_refused_until_the_first_has_gone",
     ),
     Mutation(
+        "process-end-missed",
+        "driver/ndis/driver.cpp",
+        "if (adapter->owner_process == process) adapter->end_session();",
+        "(void)process;",
+        NDIS,
+        "RegistrationTest.ends_with_the_process_even_if_another_has_its_handle",
+    ),
+    Mutation(
         "lost-cancel",
         "driver/ndis/control.cpp",
         "  cancel_reads(control.reads, file.file);\n",
