@@ -380,18 +380,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="tools/mutate", description="Makes mistakes, and shows that tests catch them."
     )
-    parser.add_argument("--list", action="store_true", help="show the mistakes and stop")
+    parser.add_argument("--list", action="store_true", help="see that each can still be made, show them and stop")
     parser.add_argument("--only", action="append", metavar="NAME", help="make this one (may be given again)")
     parser.add_argument("--jobs", type=int, default=2, help="compilers at once (2)")
     parser.add_argument("--json", action="store_true", help="the results as JSON")
     arguments = parser.parse_args()
     mutations = [m for m in MUTATIONS if not arguments.only or m.name in arguments.only]
-    if arguments.list or not mutations:
-        for mutation in MUTATIONS:
-            print(f"{mutation.name:<30}{mutation.test}")
-        return 0 if arguments.list else 2
+    if not mutations:
+        say(f"there is no such mistake; `--list` shows {len(MUTATIONS)}")
+        return 2
     try:
         check(mutations)
+        if arguments.list:
+            for mutation in mutations:
+                print(f"{mutation.name:<30}{mutation.test}")
+            return 0
         prepare(mutations, arguments.jobs)
     except Problem as problem:
         say(str(problem))
