@@ -10,19 +10,13 @@ rights for it; 130 ended by Ctrl-C before it was done.
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import os
 import sys
 from collections.abc import Sequence
 
+from wintun._cli_exit import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_DRIVER, exit_code_of
 from wintun._cli_output import Output
-
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_NO_DRIVER = 3
-EXIT_INTERRUPTED = 130
 
 _EPILOG = "exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no driver or no rights for it, 130 interrupted"
 
@@ -106,17 +100,6 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     from wintun._cli_doctor import doctor
 
     return doctor(output)
-
-
-def exit_code_of(error: BaseException) -> int:
-    """The exit code for what went wrong."""
-    if isinstance(error, PermissionError):
-        return EXIT_NO_DRIVER
-    # Also without the module behind it (ENODEV, ENXIO); every text about it names the file.
-    missing = isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO)
-    if missing and ("/dev/net/tun" in str(error) or "no driver" in str(error)):
-        return EXIT_NO_DRIVER
-    return EXIT_FAILED
 
 
 def _explain(error: Exception, output: Output) -> int:

@@ -11,8 +11,8 @@ import re
 from typing import Any, Optional
 
 from wintun import _arguments, _cli_demo_embedded, _cli_demo_kernel
-from wintun._cli import EXIT_NO_DRIVER, exit_code_of
 from wintun._cli_doctor import check_tun
+from wintun._cli_exit import EXIT_NO_DRIVER, exit_code_of
 from wintun._cli_output import Output
 from wintun._native import has_stack
 

@@ -336,10 +336,10 @@ def test_no_rights_end_with_3_and_point_to_the_doctor(
 
 @pytest.mark.no_device
 def test_no_device_node_ends_with_3() -> None:
-    from wintun import _cli
+    from wintun import _cli_exit
 
-    assert _cli.exit_code_of(FileNotFoundError(2, "asking the driver: there is no /dev/net/tun")) == 3
-    assert _cli.exit_code_of(FileNotFoundError(2, "No such file", "x.pcapng")) == 1
+    assert _cli_exit.exit_code_of(FileNotFoundError(2, "asking the driver: there is no /dev/net/tun")) == 3
+    assert _cli_exit.exit_code_of(FileNotFoundError(2, "No such file", "x.pcapng")) == 1
 
 
 @pytest.mark.no_device
