@@ -8,14 +8,6 @@
 namespace wintun::ndis_test {
 namespace {
 
-constexpr std::int32_t status(std::uint32_t value) { return static_cast<std::int32_t>(value); }
-constexpr std::int32_t kInvalidParameter = status(0xC000000D);
-constexpr std::int32_t kTooSmall = status(0xC0000023);
-constexpr std::int32_t kBufferSize = status(0xC0000206);
-constexpr std::int32_t kOtherBuffer = status(0xC00000E8);
-constexpr std::int32_t kCancelled = status(0xC0000120);
-constexpr std::int32_t kAlreadyInitialized = status(0xC0000510);
-constexpr std::int32_t kDeviceRemoved = status(0xC00002B6);
 constexpr std::uint32_t kLeast = kMaxBundleSlot;
 
 class BundlesTest : public NdisTest {
@@ -237,30 +229,6 @@ TEST_F(BundlesTest, both_directions_at_once_by_two_files_lose_nothing) {
   const auto received = adapter().received();
   ASSERT_EQ(received.size(), kPackets);
   for (std::uint32_t number = 0; number < kPackets; ++number) ASSERT_EQ(received[number], packet_of(40, number));
-}
-
-TEST_F(BundlesTest, every_failure_of_the_kernel_is_survived) {
-  program_.reset();
-  adapter_.reset();
-  driver_.reset();
-  const std::size_t faults = kernel::with_every_fault([] {
-    kernel::Driver driver(DriverEntry);
-    if (!driver.is_loaded()) return;
-    kernel::Adapter adapter(driver);
-    if (adapter.start() != kSuccess) return;
-    kernel::Process program;
-    const auto opened = program.open(kName);
-    if (opened.status != kSuccess) return;
-    const Bytes bundle = bundle_of({packet_of(40, 1)});
-    (void)write(program, opened.handle, bundle);
-    auto* const memory = program.allocate(kBytes);
-    const kernel::Request request = program.start_read(opened.handle, memory, kBytes);
-    adapter.send_packet(packet_of(40, 1));
-    adapter.wait_for_sends();
-    program.cancel(opened.handle);
-    (void)request.wait();
-  });
-  EXPECT_GT(faults, 20U);
 }
 
 }  // namespace

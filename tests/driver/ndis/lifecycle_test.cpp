@@ -9,10 +9,6 @@
 namespace wintun::ndis_test {
 namespace {
 
-constexpr std::int32_t status(std::uint32_t value) { return static_cast<std::int32_t>(value); }
-constexpr std::int32_t kDeviceRemoved = status(0xC00002B6);
-constexpr std::int32_t kBadVersion = status(0xC0010004);
-
 class LifecycleTest : public NdisTest {
  protected:
   // The status of one packet that is sent now.
@@ -274,31 +270,6 @@ TEST_F(LifecycleTest, removal_under_load_in_both_directions_loses_no_list) {
     reader.join();
     adapter_.emplace(*driver_);
   }
-}
-
-TEST_F(LifecycleTest, every_failure_of_the_kernel_is_survived) {
-  program_.reset();
-  adapter_.reset();
-  driver_.reset();
-  const std::size_t faults = kernel::with_every_fault([] {
-    kernel::Driver driver(DriverEntry);
-    if (!driver.is_loaded()) return;
-    kernel::Adapter adapter(driver);
-    if (adapter.start() != kSuccess) return;
-    kernel::Process program;
-    const auto opened = program.open(kName);
-    if (opened.status != kSuccess) return;
-    ProgramRings rings(program);
-    const auto registration = rings.registration();
-    if (program.control(opened.handle, kRegisterRings, &registration, sizeof(registration)).status != kSuccess)
-      return;
-    adapter.send({{packet_of(40, 1)}});
-    adapter.wait_for_sends();
-    if (rings.send(packet_of(60, 1)) == RingStatus::ok) {
-      while (__atomic_load_n(&rings.down()->head, __ATOMIC_ACQUIRE) != 64) std::this_thread::yield();
-    }
-  });
-  EXPECT_GT(faults, 20U);
 }
 
 }  // namespace

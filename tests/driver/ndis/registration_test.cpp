@@ -5,17 +5,6 @@
 namespace wintun::ndis_test {
 namespace {
 
-constexpr std::int32_t status(std::uint32_t value) { return static_cast<std::int32_t>(value); }
-constexpr std::int32_t kInvalidParameter = status(0xC000000D);
-constexpr std::int32_t kInvalidRequest = status(0xC0000010);
-constexpr std::int32_t kBufferSize = status(0xC0000206);
-constexpr std::int32_t kMisaligned = status(0x80000002);
-constexpr std::int32_t kAccessViolation = status(0xC0000005);
-constexpr std::int32_t kTypeMismatch = status(0xC0000024);
-constexpr std::int32_t kInvalidHandle = status(0xC0000008);
-constexpr std::int32_t kAccessDenied = status(0xC0000022);
-constexpr std::int32_t kAlreadyInitialized = status(0xC0000510);
-
 class RegistrationTest : public NdisTest {
  protected:
   using Wide = Registration<std::uint64_t>;

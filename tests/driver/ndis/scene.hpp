@@ -23,6 +23,23 @@ using kernel::Bytes;
 inline constexpr std::chrono::milliseconds kLong{30'000};  // never waited out unless a test fails
 inline constexpr std::int32_t kSuccess = 0;
 
+// Statuses as the tests expect them, by their numbers: what programs see must not follow a header.
+constexpr std::int32_t status(std::uint32_t value) { return static_cast<std::int32_t>(value); }
+inline constexpr std::int32_t kAccessDenied = status(0xC0000022);
+inline constexpr std::int32_t kAccessViolation = status(0xC0000005);
+inline constexpr std::int32_t kAlreadyInitialized = status(0xC0000510);
+inline constexpr std::int32_t kBadVersion = status(0xC0010004);
+inline constexpr std::int32_t kBufferSize = status(0xC0000206);
+inline constexpr std::int32_t kCancelled = status(0xC0000120);
+inline constexpr std::int32_t kDeviceRemoved = status(0xC00002B6);
+inline constexpr std::int32_t kInvalidHandle = status(0xC0000008);
+inline constexpr std::int32_t kInvalidParameter = status(0xC000000D);
+inline constexpr std::int32_t kInvalidRequest = status(0xC0000010);
+inline constexpr std::int32_t kMisaligned = status(0x80000002);
+inline constexpr std::int32_t kOtherBuffer = status(0xC00000E8);
+inline constexpr std::int32_t kTooSmall = status(0xC0000023);
+inline constexpr std::int32_t kTypeMismatch = status(0xC0000024);
+
 // An IPv4 or IPv6 packet by its first byte, with a number to know it by.
 inline Bytes packet_of(std::size_t size, std::uint32_t number, bool is_ipv6 = false) {
   Bytes packet(size);
