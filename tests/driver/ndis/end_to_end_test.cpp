@@ -38,7 +38,7 @@ TEST_F(EndToEndTest, packets_of_the_stack_reach_the_program_in_order_and_are_com
 
 TEST_F(EndToEndTest, packets_in_many_pieces_and_with_room_in_front_arrive_whole) {
   const Bytes packet = packet_of(4000, 3, true);
-  for (const std::size_t piece : {1, 7, 1000}) {
+  for (const std::size_t piece : {1U, 7U, 1000U}) {
     kernel::SendOptions options;
     options.mdl_bytes = piece;
     options.data_offset = 33;

@@ -99,7 +99,7 @@ TEST_F(RegistrationTest, of_a_size_that_no_ring_has_is_refused) {
 }
 
 TEST_F(RegistrationTest, of_an_address_that_is_no_multiple_of_four_is_refused) {
-  for (const std::uint64_t shift : {1, 2, 3}) {
+  for (const std::uint64_t shift : {1U, 2U, 3U}) {
     Wide registration = good();
     registration.to_user.ring += shift;
     expect_refused(registration, kMisaligned);
