@@ -23,8 +23,21 @@ from wintun.pcapng import INBOUND, OUTBOUND, PcapngWriter
 _POLL = 0.25  # seconds between two looks at the clock and two progress lines
 
 
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class _Ending:
+    """Ctrl-C and SIGTERM: behind the packet at hand, so that it is recorded with its answer; at once if asked again."""
+
+    def __init__(self) -> None:
+        self.asked = self.at_hand = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        again, self.asked = self.asked, True
+        if again or not self.at_hand:
+            raise KeyboardInterrupt
+
+    def listen(self) -> None:
+        signal.signal(signal.SIGTERM, self)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
+            signal.signal(signal.SIGINT, self)
 
 
 @contextlib.contextmanager
@@ -42,7 +55,8 @@ def capture(arguments: argparse.Namespace, output: Output) -> int:
     # Lines for people must not get among the packets.
     say = Output(as_json=True).line if to_stdout else output.line
     written, broken = 0, False
-    signal.signal(signal.SIGTERM, _stop)
+    ending = _Ending()
+    ending.listen()
     # The file first: a path that cannot be written is found before an interface appears.
     with _opened(arguments.write) as file, wintun.TunDevice(arguments.name, "wintun capture") as device:
         if arguments.mtu is not None:
@@ -55,7 +69,7 @@ def capture(arguments: argparse.Namespace, output: Output) -> int:
             writer = PcapngWriter(file, device.interface, f"{device.name}, {device.tunnel_type}")
             writer.flush()
             try:
-                _record(device, writer, arguments, output)
+                _record(device, writer, arguments, output, ending)
             except KeyboardInterrupt:
                 pass
             written = writer.packets
@@ -72,7 +86,9 @@ def capture(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _record(device: wintun.TunDevice, writer: PcapngWriter, arguments: argparse.Namespace, output: Output) -> None:
+def _record(
+    device: wintun.TunDevice, writer: PcapngWriter, arguments: argparse.Namespace, output: Output, ending: _Ending
+) -> None:
     count = arguments.count
     end = None if arguments.seconds is None else time.monotonic() + arguments.seconds
     shown = 0.0
@@ -85,6 +101,7 @@ def _record(device: wintun.TunDevice, writer: PcapngWriter, arguments: argparse.
             shown = now
         if not device.wait_read_event(_POLL if end is None else min(_POLL, end - now)):
             continue
+        ending.at_hand = True
         for packet in device.read_many():
             writer.write(packet, INBOUND)
             reply = echo_reply(packet) if arguments.answer else None
@@ -95,4 +112,9 @@ def _record(device: wintun.TunDevice, writer: PcapngWriter, arguments: argparse.
             if count is not None and writer.packets >= count:
                 writer.flush()
                 return
+            if ending.asked:
+                return
         writer.flush()
+        ending.at_hand = False
+        if ending.asked:
+            return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,12 +15,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 import wintun
 from children import environment
-from wintun import _native
+from packets import echo_request
+from wintun import _native, pcapng
 
 _LIMIT = 60  # seconds: a safety net, no test waits for it
 
@@ -256,6 +259,36 @@ def test_capture_answers_pings_and_records_the_answers(tmp_path: Path) -> None:
     assert tshark(file, "-o", "ip.check_checksum:TRUE", "-Y", bad) == []
     outbound = tshark(file, "-Y", "icmp.type == 0 and frame.packet_flags_direction == 2")
     assert len(outbound) == 2
+
+
+@pytest.mark.no_device
+def test_a_capture_that_is_ended_records_the_answer_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    from wintun import _cli, _cli_capture
+
+    request = echo_request("10.77.1.1", "10.77.1.2", 1, 1)
+
+    class Device:
+        def wait_read_event(self, _timeout: float) -> bool:
+            return True
+
+        def read_many(self) -> list[bytes]:
+            return [request, request]
+
+        def write(self, packet: bytes) -> int:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return len(packet)
+
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    ending = _cli_capture._Ending()
+    ending.listen()
+    try:
+        writer = pcapng.PcapngWriter(io.BytesIO(), "tun", "a device")
+        arguments = _cli.build_parser().parse_args(["capture", "Captured", "--answer", "-w", "-"])
+        _cli_capture._record(Device(), writer, arguments, mock.Mock(), ending)  # type: ignore[arg-type]
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before):
+            signal.signal(number, handler)
+    assert writer.packets == 2
 
 
 def test_capture_to_standard_output_is_nothing_but_packets(tmp_path: Path) -> None:
