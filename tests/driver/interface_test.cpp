@@ -228,12 +228,7 @@ TEST_F(InterfaceTest, a_forked_child_asks_beside_its_parent_and_is_refused_in_an
   };
   int ready[2];
   ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
-  std::thread parent([&] {
-    char byte = 0;
-    EXPECT_EQ(::read(ready[0], &byte, 1), 1);
-    EXPECT_EQ(ask(), 0);
-  });
-  const int result = in_child([&] {
+  const pid_t child = begin_child([&] {
     if (::write(ready[1], "", 1) != 1 || ask() != 0) return 1;
     if (!enter_own_network().empty()) return 4;
     const LinuxDevice other("Other", true);
@@ -241,8 +236,10 @@ TEST_F(InterfaceTest, a_forked_child_asks_beside_its_parent_and_is_refused_in_an
     return failure_of([this] { (void)interface->name(); }).code == ENODEV ? 0 : 3;
   });
   (void)::close(ready[1]);
-  parent.join();
-  EXPECT_EQ(result, 0);
+  char byte = 0;
+  EXPECT_EQ(::read(ready[0], &byte, 1), 1);
+  EXPECT_EQ(ask(), 0);
+  EXPECT_EQ(end_of(child), 0);
   (void)::close(ready[0]);
 }
 

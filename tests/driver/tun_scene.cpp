@@ -82,7 +82,9 @@ Failure failure_of(const std::function<void()>& act) {
   }
 }
 
-int in_child(const std::function<int()>& act) {
+int in_child(const std::function<int()>& act) { return end_of(begin_child(act)); }
+
+pid_t begin_child(const std::function<int()>& act) {
   const pid_t child = ::fork();
   if (child < 0) fail("fork");
   if (child == 0) {
@@ -93,6 +95,10 @@ int in_child(const std::function<int()>& act) {
     }
     ::_exit(result);
   }
+  return child;
+}
+
+int end_of(pid_t child) {
   int status = 0;
   while (::waitpid(child, &status, 0) < 0) {
     if (errno != EINTR) fail("waitpid");

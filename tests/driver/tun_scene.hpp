@@ -35,6 +35,10 @@ Failure failure_of(const std::function<void()>& act);
 
 // Runs `act` in a child process; its result, or -1 if the child died.
 int in_child(const std::function<int()>& act);
+// The same in two steps, for what the parent does meanwhile. A child of a process with other threads may find a lock
+// of the C library's taken for good, so it is begun before they are.
+pid_t begin_child(const std::function<int()>& act);
+int end_of(pid_t child);
 
 // What `ip link del` does.
 void delete_interface(std::uint32_t index);
