@@ -8,31 +8,22 @@ The options leave some of it out: `--tun` leaves the device node, `--rights` the
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import sys
 
 from namespaces import enter_user_namespace
-from powerless import drop_capabilities
+from powerless import check, drop_capabilities, libc
 
 _CLONE_NEWNS = 0x20000
 _MS_REC_PRIVATE = 0x44000
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error), what)
 
 
 def hide_tun() -> None:
     """An empty folder in place of /dev/net, for this process and its children."""
     if os.path.exists("/dev/net"):
-        _check(_libc.unshare(_CLONE_NEWNS), "unshare")
-        _check(_libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None), "mount")
-        _check(_libc.mount(b"none", b"/dev/net", b"tmpfs", 0, None), "mount")
+        check(libc.unshare(_CLONE_NEWNS), "unshare")
+        check(libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None), "mount")
+        check(libc.mount(b"none", b"/dev/net", b"tmpfs", 0, None), "mount")
 
 
 def refuse_user_namespaces() -> None:

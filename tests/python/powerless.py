@@ -11,17 +11,18 @@ _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_A
 _VERSION_3 = 0x20080522  # of struct __user_cap_header_struct
 _NOBODY = 65534
 
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _call(result: int, what: str) -> None:
+def check(result: int, what: str) -> None:
+    """Raises OSError if a call of the C library, `what`, has failed."""
     if result != 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error), what)
 
 
 def _prctl(*arguments: int) -> int:
-    return int(_libc.prctl(*(ctypes.c_ulong(one) for one in (*arguments, *[0] * (5 - len(arguments))))))
+    return int(libc.prctl(*(ctypes.c_ulong(one) for one in (*arguments, *[0] * (5 - len(arguments))))))
 
 
 def _keep_none_for_an_exec() -> None:
@@ -31,12 +32,12 @@ def _keep_none_for_an_exec() -> None:
             if ctypes.get_errno() not in (errno.EINVAL, errno.EPERM):
                 raise OSError(ctypes.get_errno(), "cannot drop capabilities")
             break
-    _call(_prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL), "prctl")
+    check(_prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL), "prctl")
 
 
 def _keep_none_here() -> None:
     header = ctypes.create_string_buffer(struct.pack("Ii", _VERSION_3, 0))
-    _call(_libc.capset(header, ctypes.create_string_buffer(24)), "capset")
+    check(libc.capset(header, ctypes.create_string_buffer(24)), "capset")
 
 
 def drop_capabilities() -> None:
@@ -48,7 +49,7 @@ def drop_capabilities() -> None:
 def drop_all_rights() -> None:
     """The capabilities, the user and its groups, and the way back to them; as drop_capabilities()."""
     _keep_none_for_an_exec()
-    _call(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "prctl")
+    check(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "prctl")
     try:
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
