@@ -15,7 +15,7 @@ struct OpenFile;
 
 inline constexpr ULONG kPoolTag = 0x6E547452;  // "RtTn"
 inline constexpr ULONG64 kLinkSpeed = 100'000'000'000;
-inline constexpr ULONG kDriverMajor = 0, kDriverMinor = 1;
+inline constexpr ULONG kDriverMajor = RINGTUN_VERSION_MAJOR, kDriverMinor = RINGTUN_VERSION_MINOR;
 
 // The one driver, from DriverEntry to unload. Its lock is taken before an adapter's.
 struct Driver {
