@@ -286,17 +286,21 @@ def step_mingw(step: Step) -> None:
     step.run("cmake", "--build", "--preset", "mingw", "-j", JOBS, "--", "-k", "0")
 
 
+def run_pytest(step: Step, *arguments: str) -> None:
+    """Runs pytest and counts what it reports."""
+    junit = LOGS / f"{step.name}.xml"
+    junit.unlink(missing_ok=True)
+    try:
+        step.run(str(BIN / "python"), "-m", "pytest", "-q", *arguments, f"--junitxml={junit}")
+    finally:
+        step.count_junit(junit)
+
+
 def step_driver(step: Step) -> None:
     """the driver for Windows: compiled, packed and signed; every file of the package is looked at"""
     step.run("cmake", "--preset", "driver")
     step.run("cmake", "--build", "--preset", "driver", "-j", JOBS, "--", "-k", "0")
-    junit = LOGS / "driver.xml"
-    junit.unlink(missing_ok=True)
-    command = (str(BIN / "python"), "-m", "pytest", "-q", "-c", "tests/python/pytest.ini", "--rootdir", ".")
-    try:
-        step.run(*command, "tests/driver/package", f"--junitxml={junit}")
-    finally:
-        step.count_junit(junit)
+    run_pytest(step, "-c", "tests/python/pytest.ini", "--rootdir", ".", "tests/driver/package")
 
 
 def step_wine(step: Step) -> None:
@@ -340,13 +344,7 @@ def step_types(step: Step) -> None:
 def step_pytest(step: Step) -> None:
     """tests of the Python package on real devices, and every example"""
     step.run("tools/install-package")
-    junit = LOGS / "pytest.xml"
-    junit.unlink(missing_ok=True)
-    command = (str(BIN / "python"), "-m", "pytest", "-q", "tests/python", f"--junitxml={junit}", "-ra")
-    try:
-        step.run(*command)  # its conftest.py enters namespaces itself
-    finally:
-        step.count_junit(junit)
+    run_pytest(step, "tests/python", "-ra")  # its conftest.py enters namespaces itself
 
 
 def step_demo(step: Step) -> None:
