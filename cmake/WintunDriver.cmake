@@ -57,9 +57,10 @@ configure_file("${source}/package/ringtun.rc.in" "${work}/ringtun.rc" @ONLY)
 configure_file("${source}/package/ringtun.inf.in" "${package}/ringtun.inf" @ONLY NEWLINE_STYLE CRLF)
 configure_file("${source}/package/ringtun.wxs.in" "${work}/ringtun.wxs" @ONLY)
 
+# "--": a path that begins with "/c" would be an option.
 add_custom_command(
   OUTPUT "${work}/ringtun.sys" COMMENT "Linking ringtun.sys"
-  COMMAND ${LLVM_RC_14} /no-preprocess /fo "${work}/ringtun.res" "${work}/ringtun.rc"
+  COMMAND ${LLVM_RC_14} /no-preprocess /fo "${work}/ringtun.res" -- "${work}/ringtun.rc"
   COMMAND ${LLD_LINK_14} /driver /subsystem:native,10.0 /entry:DriverEntry /nodefaultlib /dynamicbase /nxcompat
           /highentropyva /machine:x64 /Brepro /opt:ref
           /alternatename:ExEventObjectType=__imp_ExEventObjectType
