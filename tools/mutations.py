@@ -114,8 +114,8 @@ MUTATIONS = (
     Mutation(
         "wrong-status",
         "driver/ndis/send.cpp",
-        "      return NDIS_STATUS_RESOURCES;",
-        "      return NDIS_STATUS_SUCCESS;",
+        "NDIS_STATUS_SUCCESS, NDIS_STATUS_RESOURCES,",
+        "NDIS_STATUS_SUCCESS, NDIS_STATUS_SUCCESS,",
         NDIS,
         "EndToEndTest.a_full_ring_drops_with_a_status_and_counts",
     ),
@@ -129,7 +129,7 @@ MUTATIONS = (
     ),
     Mutation(
         "no-probe",
-        "driver/ndis/probe.cpp",
+        "driver/ndis/rings.cpp",
         "MmProbeAndLockPages(mdl, UserMode, IoWriteAccess);",
         "MmProbeAndLockPages(mdl, KernelMode, IoWriteAccess);",
         NDIS,
@@ -137,7 +137,7 @@ MUTATIONS = (
     ),
     Mutation(
         "read-only-is-enough",
-        "driver/ndis/probe.cpp",
+        "driver/ndis/rings.cpp",
         "MmProbeAndLockPages(mdl, UserMode, IoWriteAccess);",
         "MmProbeAndLockPages(mdl, UserMode, IoReadAccess);",
         NDIS,
@@ -146,7 +146,7 @@ MUTATIONS = (
     Mutation(
         "no-unlock",
         "driver/ndis/rings.cpp",
-        "if (is_locked_) MmUnlockPages(mdl_);",
+        "  MmUnlockPages(ring.mdl);",
         "",
         NDIS,
         "RegistrationTest.raises_the_link_and_closing_lowers_it",
@@ -154,14 +154,14 @@ MUTATIONS = (
     Mutation(
         "event-not-dereferenced",
         "driver/ndis/rings.cpp",
-        "if (to_network_moved_ != nullptr) ObDereferenceObject(to_network_moved_);",
+        "if (ring.moved != nullptr) ObDereferenceObject(ring.moved);",
         "",
         NDIS,
         "RegistrationTest.raises_the_link_and_closing_lowers_it",
     ),
     Mutation(
         "thread-handle-left-open",
-        "driver/ndis/session.cpp",
+        "driver/ndis/adapter.cpp",
         "  ZwClose(thread);\n",
         "",
         NDIS,
@@ -170,7 +170,7 @@ MUTATIONS = (
     Mutation(
         "second-owner-let-in",
         "driver/ndis/bundles.cpp",
-        "if (adapter.owner == Owner::rings) return STATUS_ALREADY_INITIALIZED;",
+        "if (adapter.host.rings.bundles == nullptr) return STATUS_ALREADY_INITIALIZED;",
         "",
         NDIS,
         "BundlesTest.the_other_kind_of_owner_is_refused_until_the_first_has_gone",
@@ -194,7 +194,7 @@ MUTATIONS = (
     Mutation(
         "packet-not-looked-for",
         "driver/ndis/bundles.cpp",
-        "  control.adapter->bundles->complete_reads();\n",
+        "  control.adapter->host.rings.bundles->complete_reads();\n",
         "",
         NDIS,
         "BundlesTest.a_read_takes_all_that_wait_up_to_256",
@@ -202,8 +202,8 @@ MUTATIONS = (
     Mutation(
         "reads-257",
         "driver/ndis/bundles.cpp",
-        "packets < kMaxBundlePackets && take()",
-        "packets <= kMaxBundlePackets && take()",
+        "packets < kMaxBundlePackets &&",
+        "packets <= kMaxBundlePackets &&",
         NDIS,
         "BundlesTest.a_read_takes_all_that_wait_up_to_256",
     ),
@@ -218,7 +218,7 @@ MUTATIONS = (
     Mutation(
         "ends-anothers-session",
         "driver/ndis/control.cpp",
-        " && adapter.owner == Owner::bundles;",
+        " && adapter.host.rings.bundles != nullptr;",
         ";",
         NDIS,
         "FaultTest.a_file_that_outlives_its_session_counts_once_in_the_next",
@@ -226,8 +226,8 @@ MUTATIONS = (
     Mutation(
         "exact-length-too-short",
         "driver/ndis/oid.cpp",
-        "if (query.InformationBufferLength < bytes)",
-        "if (query.InformationBufferLength <= bytes)",
+        "if (query.InformationBufferLength < sizeof(value))",
+        "if (query.InformationBufferLength <= sizeof(value))",
         NDIS,
         "OidTest.every_query_that_is_listed_is_answered_in_its_exact_length_and_refused_in_less",
     ),

@@ -1,12 +1,11 @@
-// An adapter: the core, its host, and who owns it. NDIS has it as the context of every call, the control device
-// (control.hpp) in its extension. It lives from initialize() to halt().
-// Three kinds of threads: NDIS's on the path of a packet (send, return_lists), our one in receive_thread, and those
-// that change something (NDIS's life calls, programs' requests), which take turns by `serial`.
+// An adapter: the core, its host, and whose session it is. NDIS has it as the context of every call, the control
+// device (control.hpp) in its extension. It lives from initialize() to halt(). Three kinds of threads: NDIS's on the
+// path of a packet (send, return_lists), our one in receive_thread, and those that change something (NDIS's life
+// calls, programs' requests), which take turns by `serial`.
 #pragma once
 
 #include "driver/ndis/host.hpp"
-#include "driver/ndis/lock.hpp"
-#include "driver/ndis/rings.hpp"
+#include "driver/ndis/protocol.hpp"
 
 namespace wintun {
 
@@ -14,8 +13,28 @@ struct Control;
 struct OpenFile;
 
 inline constexpr ULONG kPoolTag = 0x6E547452;  // "RtTn"
-inline constexpr ULONG64 kLinkSpeed = 100'000'000'000;
 inline constexpr ULONG kDriverMajor = RINGTUN_VERSION_MAJOR, kDriverMinor = RINGTUN_VERSION_MINOR;
+
+// One thread at a time, for work that may wait. PASSIVE_LEVEL. An event rather than a mutex, since the holder creates
+// and ends threads; the critical region keeps a program from suspending its thread while it holds this.
+struct Serial {
+  void initialize() { KeInitializeEvent(&free, SynchronizationEvent, TRUE); }
+  KEVENT free;
+};
+class SerialHold : Unique {
+ public:
+  explicit SerialHold(Serial& serial) : serial_(serial) {
+    KeEnterCriticalRegion();
+    KeWaitForSingleObject(&serial_.free, Executive, KernelMode, FALSE, nullptr);
+  }
+  ~SerialHold() {
+    KeSetEvent(&serial_.free, IO_NO_INCREMENT, FALSE);
+    KeLeaveCriticalRegion();
+  }
+
+ private:
+  Serial& serial_;
+};
 
 // The one driver, from DriverEntry to unload. Its lock is taken before an adapter's.
 struct Driver {
@@ -23,12 +42,12 @@ struct Driver {
   ULONG ndis_version;  // what both NDIS and this driver know
   POOL_TYPE pool;      // non-paged, and never executable where Windows knows that
   Serial serial;       // covers the list
-  class Adapter* adapters;
+  struct Adapter* adapters;
 };
 extern Driver driver;
 
 // Non-paged pool for what core and its neighbours live in; null when there is none.
-struct Pooled {
+struct Pooled : Unique {
   static void* operator new(size_t bytes) noexcept { return ExAllocatePoolWithTag(driver.pool, bytes, kPoolTag); }
   static void operator delete(void* memory) { ExFreePoolWithTag(memory, kPoolTag); }
 };
@@ -40,20 +59,14 @@ inline void* system_address(PMDL mdl) {
   return MmGetSystemAddressForMdlSafe(mdl, static_cast<MM_PAGE_PRIORITY>(NormalPagePriority | no_execute));
 }
 
-enum class Owner : uint32_t { nobody, rings, bundles };
-
-class Adapter : public Pooled {
- public:
-  Adapter();
+struct Adapter : Pooled {
+  explicit Adapter(NDIS_HANDLE handle);
   ~Adapter();
-  Adapter(const Adapter&) = delete;
-  Adapter& operator=(const Adapter&) = delete;
+  NDIS_STATUS allocate();
 
-  // session.cpp, PASSIVE_LEVEL, `serial` held: the link goes up and packets move; the link goes down, the queues are
-  // empty and the rings are not touched any more.
-  NTSTATUS connect(const Rings& rings);
-  void disconnect();
-  // Ends whatever session there is; for good, if the adapter goes.
+  // PASSIVE_LEVEL, `serial` held. The link goes up and packets move in these rings, which belong to the session, also
+  // when it cannot begin; the link goes down, the queues are empty, and the rings are given back.
+  NTSTATUS begin_session(const Rings& rings);
   void end_session();
   void indicate_link(NDIS_MEDIA_CONNECT_STATE connected);
 
@@ -66,34 +79,29 @@ class Adapter : public Pooled {
   Serial serial;            // covers what follows
   bool removed = false;     // nobody is let in any more
   bool halting = false;     // NDIS hears no more of the link
-  Owner owner = Owner::nobody;
-  OpenFile* owner_file = nullptr;  // rings: the handle that registered them
-  HANDLE owner_process = nullptr;  // rings: whose memory they are
-  ULONG bundle_files = 0;          // bundles: files that have read or written
-  LockedRings locked;
-  Bundles* bundles = nullptr;
+  // Whose session it is: with rings the handle that registered them and the process whose memory they are, with
+  // bundles (host.rings.bundles) all files that have read or written, which are counted.
+  OpenFile* owner_file = nullptr;
+  HANDLE owner_process = nullptr;
+  ULONG bundle_files = 0;
 
   Control* control = nullptr;
   NDIS_HANDLE device = nullptr;  // of the control device
   KEVENT go;                     // the thread may begin
-  HANDLE thread = nullptr;       // the kernel's handle of it, while connected
-  ULONG packet_filter = 0;
-  ULONG lookahead = 0;
+  HANDLE thread = nullptr;       // the kernel's handle of it, while there is a session
 };
 
-// What NDIS calls: driver.cpp, adapter.cpp, oid.cpp, send.cpp and receive.cpp have them in this order.
+// oid.cpp: what NDIS is told in initialize().
+NDIS_STATUS set_attributes(Adapter& adapter);
 
-VOID NTAPI unload(PDRIVER_OBJECT object);
-NDIS_STATUS NTAPI initialize(NDIS_HANDLE handle, NDIS_HANDLE, PNDIS_MINIPORT_INIT_PARAMETERS parameters);
-VOID NTAPI halt(NDIS_HANDLE context, NDIS_HALT_ACTION action);
-NDIS_STATUS NTAPI pause(NDIS_HANDLE context, PNDIS_MINIPORT_PAUSE_PARAMETERS);
-NDIS_STATUS NTAPI restart(NDIS_HANDLE context, PNDIS_MINIPORT_RESTART_PARAMETERS);
-VOID NTAPI pnp_event(NDIS_HANDLE context, PNET_DEVICE_PNP_EVENT event);
-VOID NTAPI shut_down(NDIS_HANDLE context, NDIS_SHUTDOWN_ACTION);
+// rings.cpp. Locked are those of a new session: nothing consumed, nothing in the one that we fill. What was taken
+// before a failure stays in `into`, for unlock_rings().
+NTSTATUS lock_rings(const Registration<uint64_t>& from, Rings& into);
+void unlock_rings(const Rings& rings);
+
+// What NDIS calls, beside driver.cpp's own: oid.cpp, send.cpp and receive.cpp have them in this order.
 NDIS_STATUS NTAPI oid_request(NDIS_HANDLE context, PNDIS_OID_REQUEST request);
-VOID NTAPI cancel_oid_request(NDIS_HANDLE, PVOID);
 VOID NTAPI send(NDIS_HANDLE context, PNET_BUFFER_LIST lists, NDIS_PORT_NUMBER, ULONG);
-VOID NTAPI cancel_send(NDIS_HANDLE, PVOID);
 VOID NTAPI return_lists(NDIS_HANDLE context, PNET_BUFFER_LIST lists, ULONG);
 VOID NTAPI receive_thread(PVOID context);
 

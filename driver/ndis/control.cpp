@@ -2,148 +2,114 @@
 // thread of the program that asks. docs/driver-ndis.md lists what bad input gets.
 #include "driver/ndis/control.hpp"
 
-#include "driver/ndis/bundles.hpp"
-
 namespace wintun {
 
 namespace {
 
 Control& control_of(PDEVICE_OBJECT device) { return *static_cast<Control*>(NdisGetDeviceReservedExtension(device)); }
 
-// Keeps the adapter while a request is inside; false when it has gone, or is not there yet.
-class Inside {
- public:
-  explicit Inside(Control& control) : control_(control) {
-    is_inside_ = __atomic_load_n(&control.adapter, __ATOMIC_ACQUIRE) != nullptr &&
-                 ExAcquireRundownProtection(&control.rundown) != FALSE;
-  }
-  ~Inside() {
-    if (is_inside_) ExReleaseRundownProtection(&control_.rundown);
-  }
-  Inside(const Inside&) = delete;
-  Inside& operator=(const Inside&) = delete;
-  explicit operator bool() const { return is_inside_; }
-
- private:
-  Control& control_;
-  bool is_inside_;
-};
-
-OpenFile& open_file(PIRP irp) {
-  return *static_cast<OpenFile*>(IoGetCurrentIrpStackLocation(irp)->FileObject->FsContext);
-}
-
-NTSTATUS NTAPI create(PDEVICE_OBJECT device, PIRP irp) {
-  Control& control = control_of(device);
-  const Inside inside(control);
-  if (!inside) return finish(irp, STATUS_DEVICE_REMOVED);
-  SerialHold serial(control.adapter->serial);  // evict() finds every file that was let in
-  if (control.adapter->removed) return finish(irp, STATUS_DEVICE_REMOVED);
+// `serial` held, as for all that follows: evict() finds every file that was let in.
+NTSTATUS create(Control& control, PFILE_OBJECT object) {
   OpenFile* const file = new OpenFile;
-  if (file == nullptr) return finish(irp, STATUS_INSUFFICIENT_RESOURCES);
-  file->file = IoGetCurrentIrpStackLocation(irp)->FileObject;
-  file->file->FsContext = file;
-  {
-    Host::SpinHold hold(control.files_lock);
-    InsertTailList(&control.files, &file->link);
-  }
-  return finish(irp, STATUS_SUCCESS);
+  if (file == nullptr) return STATUS_INSUFFICIENT_RESOURCES;
+  file->file = object;
+  object->FsContext = file;
+  Host::SpinHold hold(control.files_lock);
+  InsertTailList(&control.files, &file->link);
+  return STATUS_SUCCESS;
 }
 
-// The last handle is closed: by the program, by its end, or by close_handles().
-NTSTATUS NTAPI cleanup(PDEVICE_OBJECT device, PIRP irp) {
-  Control& control = control_of(device);
-  const Inside inside(control);
-  if (!inside) return finish(irp, STATUS_SUCCESS);  // the session went with the adapter
-  OpenFile& file = open_file(irp);
+// The last handle is closed: by the program, by its end, or by evict().
+NTSTATUS cleanup(Control& control, OpenFile& file) {
   Adapter& adapter = *control.adapter;
-  SerialHold hold(adapter.serial);
   file.is_cleaned_up = true;
   cancel_reads(control.reads, file.file);
-  const bool was_last = file.is_of_bundles && --adapter.bundle_files == 0 && adapter.owner == Owner::bundles;
+  const bool was_last = file.is_of_bundles && --adapter.bundle_files == 0 && adapter.host.rings.bundles != nullptr;
   file.is_of_bundles = false;
   if (was_last || adapter.owner_file == &file) adapter.end_session();
-  return finish(irp, STATUS_SUCCESS);
+  return STATUS_SUCCESS;
 }
 
-NTSTATUS NTAPI close(PDEVICE_OBJECT device, PIRP irp) {
-  Control& control = control_of(device);
-  OpenFile* const file = &open_file(irp);
-  {
-    Host::SpinHold hold(control.files_lock);
-    RemoveEntryList(&file->link);
-  }
-  delete file;
-  return finish(irp, STATUS_SUCCESS);
-}
-
-// The buffer is the system's copy of the program's, so it is what it is.
-template <class Pointer>
-Registration<uint64_t> widen(const void* buffer) {
-  const Registration<Pointer>& from = *static_cast<const Registration<Pointer>*>(buffer);
-  return {{from.to_user.size, from.to_user.ring, from.to_user.event},
-          {from.to_network.size, from.to_network.ring, from.to_network.event}};
-}
-
-// `serial` held. Nothing is changed unless all of it succeeds.
-NTSTATUS register_rings(Adapter& adapter, OpenFile& file, const Registration<uint64_t>& registration) {
-  if (file.is_cleaned_up) return STATUS_FILE_CLOSED;
-  if (adapter.removed) return STATUS_DEVICE_REMOVED;
-  if (adapter.owner != Owner::nobody) return STATUS_ALREADY_INITIALIZED;
-  LockedRings& locked = adapter.locked;
-  NTSTATUS status = locked.open(registration);
-  if (!NT_SUCCESS(status)) return status;
-  status = adapter.connect({locked.to_user().ring(), locked.to_network().ring(), locked.to_user().capacity(),
-                            locked.to_network().capacity(), locked.to_network().mdl(), locked.to_user_moved(),
-                            locked.to_network_moved(), nullptr});
+// Nothing is changed unless all of it succeeds. The buffer is the system's copy of the program's.
+NTSTATUS register_rings(Adapter& adapter, OpenFile& file, PIRP irp) {
+  const auto& asked = IoGetCurrentIrpStackLocation(irp)->Parameters.DeviceIoControl;
+  if (asked.IoControlCode != kRegisterRings) return STATUS_INVALID_DEVICE_REQUEST;
+  const bool is_32_bit = IoIs32bitProcess(irp) != FALSE;
+  const ULONG size = is_32_bit ? sizeof(Registration<uint32_t>) : sizeof(Registration<uint64_t>);
+  if (asked.InputBufferLength != size || asked.OutputBufferLength != 0) return STATUS_INVALID_BUFFER_SIZE;
+  if (adapter.state.is_connected()) return STATUS_ALREADY_INITIALIZED;
+  const PVOID buffer = irp->AssociatedIrp.SystemBuffer;
+  Rings rings = {};
+  NTSTATUS status = lock_rings(is_32_bit ? widen(*static_cast<const Registration<uint32_t>*>(buffer))
+                                         : *static_cast<const Registration<uint64_t>*>(buffer),
+                               rings);
   if (!NT_SUCCESS(status)) {
-    locked.close();
+    unlock_rings(rings);
     return status;
   }
-  adapter.owner = Owner::rings;
+  status = adapter.begin_session(rings);
+  if (!NT_SUCCESS(status)) return status;
   adapter.owner_file = &file;
   adapter.owner_process = PsGetCurrentProcessId();
   return STATUS_SUCCESS;
 }
 
-NTSTATUS NTAPI device_control(PDEVICE_OBJECT device, PIRP irp) {
-  Control& control = control_of(device);
-  const Inside inside(control);
-  if (!inside) return finish(irp, STATUS_DEVICE_REMOVED);
-  const auto& asked = IoGetCurrentIrpStackLocation(irp)->Parameters.DeviceIoControl;
-  if (asked.IoControlCode != kRegisterRings) return finish(irp, STATUS_INVALID_DEVICE_REQUEST);
-  const bool is_32_bit = IoIs32bitProcess(irp) != FALSE;
-  const ULONG size = is_32_bit ? sizeof(Registration<uint32_t>) : sizeof(Registration<uint64_t>);
-  if (asked.InputBufferLength != size || asked.OutputBufferLength != 0)
-    return finish(irp, STATUS_INVALID_BUFFER_SIZE);
-  const PVOID buffer = irp->AssociatedIrp.SystemBuffer;
-  const Registration<uint64_t> registration = is_32_bit ? widen<uint32_t>(buffer) : widen<uint64_t>(buffer);
+NTSTATUS serve(Control& control, PIRP irp) {
+  const PIO_STACK_LOCATION asked = IoGetCurrentIrpStackLocation(irp);
+  OpenFile* const file = static_cast<OpenFile*>(asked->FileObject->FsContext);
   SerialHold hold(control.adapter->serial);
-  return finish(irp, register_rings(*control.adapter, open_file(irp), registration));
+  if (asked->MajorFunction == IRP_MJ_CLEANUP) return cleanup(control, *file);
+  if (control.adapter->removed) return STATUS_DEVICE_REMOVED;
+  if (asked->MajorFunction == IRP_MJ_CREATE) return create(control, asked->FileObject);
+  if (file->is_cleaned_up) return STATUS_FILE_CLOSED;
+  switch (asked->MajorFunction) {
+    case IRP_MJ_READ:
+      return read_bundle(control, *file, irp);
+    case IRP_MJ_WRITE:
+      return write_bundle(control, *file, irp);
+    default:
+      return register_rings(*control.adapter, *file, irp);
+  }
 }
 
-NTSTATUS NTAPI read(PDEVICE_OBJECT device, PIRP irp) {
+// Every request but the last of a file. The rundown keeps the adapter while a request is inside; if it has gone or is
+// not there yet, its session went with it, and there is nothing to clean up.
+NTSTATUS NTAPI dispatch(PDEVICE_OBJECT device, PIRP irp) {
   Control& control = control_of(device);
-  const Inside inside(control);
-  return inside ? read_bundle(control, open_file(irp), irp) : finish(irp, STATUS_DEVICE_REMOVED);
+  const bool is_cleanup = IoGetCurrentIrpStackLocation(irp)->MajorFunction == IRP_MJ_CLEANUP;
+  irp->IoStatus.Information = 0;
+  if (__atomic_load_n(&control.adapter, __ATOMIC_ACQUIRE) == nullptr ||
+      ExAcquireRundownProtection(&control.rundown) == FALSE) {
+    return finish(irp, is_cleanup ? STATUS_SUCCESS : STATUS_DEVICE_REMOVED);
+  }
+  const NTSTATUS status = serve(control, irp);
+  if (status != STATUS_PENDING) finish(irp, status);
+  ExReleaseRundownProtection(&control.rundown);
+  return status;
 }
 
-NTSTATUS NTAPI write(PDEVICE_OBJECT device, PIRP irp) {
+NTSTATUS NTAPI close(PDEVICE_OBJECT device, PIRP irp) {
   Control& control = control_of(device);
-  const Inside inside(control);
-  return inside ? write_bundle(control, open_file(irp), irp) : finish(irp, STATUS_DEVICE_REMOVED);
+  OpenFile* const file = static_cast<OpenFile*>(IoGetCurrentIrpStackLocation(irp)->FileObject->FsContext);
+  {
+    Host::SpinHold hold(control.files_lock);
+    RemoveEntryList(&file->link);
+  }
+  delete file;
+  irp->IoStatus.Information = 0;
+  return finish(irp, STATUS_SUCCESS);
 }
 
 // A name with the LUID's index behind it. 32 characters are enough for each.
 struct Name {
   WCHAR text[32];
   UNICODE_STRING string{0, sizeof(text), text};
-  NTSTATUS set(PCWSTR prefix, ULONG index) {
+  bool set(PCWSTR prefix, ULONG index) {
     WCHAR digits[9];
     UNICODE_STRING number{0, sizeof(digits), digits};
-    NTSTATUS status = RtlAppendUnicodeToString(&string, prefix);
-    if (NT_SUCCESS(status)) status = RtlIntegerToUnicodeString(index, 10, &number);
-    return NT_SUCCESS(status) ? RtlAppendUnicodeStringToString(&string, &number) : status;
+    return NT_SUCCESS(RtlAppendUnicodeToString(&string, prefix)) &&
+           NT_SUCCESS(RtlIntegerToUnicodeString(index, 10, &number)) &&
+           NT_SUCCESS(RtlAppendUnicodeStringToString(&string, &number));
   }
 };
 
@@ -173,9 +139,8 @@ NTSTATUS require_high_integrity(PDEVICE_OBJECT device) {
 
 }  // namespace
 
-NTSTATUS finish(PIRP irp, NTSTATUS status, ULONG_PTR information) {
+NTSTATUS finish(PIRP irp, NTSTATUS status) {
   irp->IoStatus.Status = status;
-  irp->IoStatus.Information = information;
   IoCompleteRequest(irp, IO_NO_INCREMENT);
   return status;
 }
@@ -183,16 +148,13 @@ NTSTATUS finish(PIRP irp, NTSTATUS status, ULONG_PTR information) {
 NTSTATUS create_control_device(Adapter& adapter, NET_LUID luid) {
   const ULONG index = static_cast<ULONG>(luid.Info.NetLuidIndex);
   Name name, symbolic;
-  NTSTATUS status = name.set(L"\\Device\\RINGTUN", index);
-  if (NT_SUCCESS(status)) status = symbolic.set(L"\\DosDevices\\Global\\RINGTUN", index);
-  if (!NT_SUCCESS(status)) return status;
+  if (!name.set(L"\\Device\\RINGTUN", index) || !symbolic.set(L"\\DosDevices\\Global\\RINGTUN", index)) {
+    return STATUS_BUFFER_TOO_SMALL;
+  }
   PDRIVER_DISPATCH functions[IRP_MJ_MAXIMUM_FUNCTION + 1] = {};
-  functions[IRP_MJ_CREATE] = create;
-  functions[IRP_MJ_CLEANUP] = cleanup;
+  functions[IRP_MJ_CREATE] = functions[IRP_MJ_CLEANUP] = functions[IRP_MJ_DEVICE_CONTROL] = dispatch;
+  functions[IRP_MJ_READ] = functions[IRP_MJ_WRITE] = dispatch;
   functions[IRP_MJ_CLOSE] = close;
-  functions[IRP_MJ_READ] = read;
-  functions[IRP_MJ_WRITE] = write;
-  functions[IRP_MJ_DEVICE_CONTROL] = device_control;
   UNICODE_STRING access;
   RtlInitUnicodeString(&access, L"D:P(A;;GA;;;SY)(A;;GA;;;BA)");
   NDIS_DEVICE_OBJECT_ATTRIBUTES attributes = {};
@@ -204,7 +166,7 @@ NTSTATUS create_control_device(Adapter& adapter, NET_LUID luid) {
   attributes.ExtensionSize = sizeof(Control);
   attributes.DefaultSDDLString = &access;
   PDEVICE_OBJECT device = nullptr;
-  status = NdisRegisterDeviceEx(driver.handle, &attributes, &device, &adapter.device);
+  NTSTATUS status = NdisRegisterDeviceEx(driver.handle, &attributes, &device, &adapter.device);
   if (status != NDIS_STATUS_SUCCESS) return status;
   // Who opens it from here on finds an extension of zeros, and is refused.
   Control& control = control_of(device);
@@ -225,14 +187,6 @@ NTSTATUS create_control_device(Adapter& adapter, NET_LUID luid) {
 void delete_control_device(Adapter& adapter) {
   ExWaitForRundownProtectionRelease(&adapter.control->rundown);
   NdisDeregisterDeviceEx(adapter.device);
-}
-
-void evict(Adapter& adapter) {
-  {
-    SerialHold hold(adapter.serial);
-    adapter.end_session();
-  }
-  close_handles(*adapter.control);
 }
 
 }  // namespace wintun

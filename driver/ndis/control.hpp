@@ -36,12 +36,20 @@ struct OpenFile : Pooled {
 NTSTATUS create_control_device(Adapter& adapter, NET_LUID luid);
 void delete_control_device(Adapter& adapter);
 
-// Ends the session and takes the handles from whoever has them (handles.cpp), so that neither keeps the driver.
+// Completes a request, whose IoStatus.Information is set. Gives its status. DISPATCH_LEVEL or below.
+NTSTATUS finish(PIRP irp, NTSTATUS status);
+
+// handles.cpp: ends the session and takes the handles from whoever has them, so that neither keeps the driver.
 // PASSIVE_LEVEL, `serial` not held, since closing a handle comes back as a request.
 void evict(Adapter& adapter);
-void close_handles(Control& control);
 
-// Completes a request; gives its status. DISPATCH_LEVEL or below.
-NTSTATUS finish(PIRP irp, NTSTATUS status, ULONG_PTR information = 0);
+// bundles.cpp. IRP_MJ_READ and IRP_MJ_WRITE of files that were let in. PASSIVE_LEVEL, `serial` held.
+NTSTATUS read_bundle(Control& control, OpenFile& file, PIRP irp);
+NTSTATUS write_bundle(Control& control, OpenFile& file, PIRP irp);
+// The queue of reads: made with the device, and emptied of one file's reads when its last handle is closed.
+NTSTATUS initialize_reads(Reads& reads);
+void cancel_reads(Reads& reads, PFILE_OBJECT file);
+// A session's end.
+void delete_bundles(Bundles* bundles);
 
 }  // namespace wintun

@@ -1,6 +1,8 @@
-// Where the driver begins and ends. DriverEntry tells NDIS what to call; from a packet's call (send.cpp) it is
-// ToUser::give, reserve, fill and Host::copy to the packet in the ring. PASSIVE_LEVEL.
-#include "driver/ndis/adapter.hpp"
+// The driver's and an adapter's life as NDIS drives them: DriverEntry tells NDIS what to call; an adapter is
+// initialized, then restarted and paused in turn, then halted. From a packet's call (send.cpp) it is ToUser::give,
+// reserve, fill and Host::copy to the packet in the ring. The calls here come one at a time for an adapter, at
+// PASSIVE_LEVEL unless another is said.
+#include "driver/ndis/control.hpp"
 
 namespace wintun {
 
@@ -23,6 +25,75 @@ VOID NTAPI process_changed(HANDLE, HANDLE process, BOOLEAN is_new) {
   }
 }
 
+NDIS_STATUS NTAPI initialize(NDIS_HANDLE handle, NDIS_HANDLE, PNDIS_MINIPORT_INIT_PARAMETERS parameters) {
+  Adapter* const adapter = new Adapter(handle);
+  if (adapter == nullptr) return NDIS_STATUS_RESOURCES;
+  NDIS_STATUS status = adapter->allocate();
+  if (status == NDIS_STATUS_SUCCESS) status = set_attributes(*adapter);
+  if (status == NDIS_STATUS_SUCCESS) status = create_control_device(*adapter, parameters->NetLuid);
+  if (status != NDIS_STATUS_SUCCESS) {
+    delete adapter;
+    return status;
+  }
+  SerialHold all(driver.serial);
+  adapter->next = driver.adapters;
+  driver.adapters = adapter;
+  return NDIS_STATUS_SUCCESS;
+}
+
+VOID NTAPI halt(NDIS_HANDLE context, NDIS_HALT_ACTION) {
+  Adapter* const adapter = static_cast<Adapter*>(context);
+  {
+    SerialHold hold(adapter->serial);
+    adapter->removed = adapter->halting = true;
+  }
+  evict(*adapter);
+  {
+    SerialHold all(driver.serial);
+    Adapter** at = &driver.adapters;
+    while (*at != adapter) at = &(*at)->next;
+    *at = adapter->next;
+  }
+  delete_control_device(*adapter);
+  delete adapter;
+}
+
+NDIS_STATUS NTAPI restart(NDIS_HANDLE context, PNDIS_MINIPORT_RESTART_PARAMETERS) {
+  static_cast<Adapter*>(context)->state.start();
+  return NDIS_STATUS_SUCCESS;
+}
+
+// Waits for the packets that the stack has, as NDIS would for a status that says "pending".
+NDIS_STATUS NTAPI pause(NDIS_HANDLE context, PNDIS_MINIPORT_PAUSE_PARAMETERS) {
+  Adapter& adapter = *static_cast<Adapter*>(context);
+  adapter.state.pause(adapter.to_user, adapter.to_network);
+  return NDIS_STATUS_SUCCESS;
+}
+
+// A removal that is only asked for may be called off: the adapter then takes new sessions, the old one is gone.
+VOID NTAPI pnp_event(NDIS_HANDLE context, PNET_DEVICE_PNP_EVENT event) {
+  Adapter& adapter = *static_cast<Adapter*>(context);
+  const NDIS_DEVICE_PNP_EVENT what = event->DevicePnPEvent;
+  if (what == NdisDevicePnPEventSurpriseRemoved) {
+    SerialHold hold(adapter.serial);
+    adapter.removed = true;
+  } else if (what != NdisDevicePnPEventQueryRemoved && what != NdisDevicePnPEventRemoved) {
+    return;
+  }
+  evict(adapter);
+}
+
+// The system goes down, perhaps by a bug check at any level: there is no hardware to stop, and nothing may wait.
+VOID NTAPI shut_down(NDIS_HANDLE, NDIS_SHUTDOWN_ACTION) {}
+
+// No packet waits between send() and its completion, and every OID request is answered before its call returns.
+VOID NTAPI cancel_nothing(NDIS_HANDLE, PVOID) {}
+
+VOID NTAPI unload(PDRIVER_OBJECT) {
+  NdisMDeregisterMiniportDriver(driver.handle);
+  PsSetCreateProcessNotifyRoutine(process_changed, TRUE);
+}
+
 NDIS_STATUS register_miniport(PDRIVER_OBJECT object, PUNICODE_STRING registry_path) {
   NDIS_MINIPORT_DRIVER_CHARACTERISTICS calls = {};
   const bool is_newer = driver.ndis_version >= kNdisWithRevision3;
@@ -43,19 +114,13 @@ NDIS_STATUS register_miniport(PDRIVER_OBJECT object, PUNICODE_STRING registry_pa
   calls.OidRequestHandler = oid_request;
   calls.SendNetBufferListsHandler = send;
   calls.ReturnNetBufferListsHandler = return_lists;
-  calls.CancelSendHandler = cancel_send;
   calls.DevicePnPEventNotifyHandler = pnp_event;
   calls.ShutdownHandlerEx = shut_down;
-  calls.CancelOidRequestHandler = cancel_oid_request;
+  calls.CancelSendHandler = calls.CancelOidRequestHandler = cancel_nothing;
   return NdisMRegisterMiniportDriver(object, registry_path, nullptr, &calls, &driver.handle);
 }
 
 }  // namespace
-
-VOID NTAPI unload(PDRIVER_OBJECT) {
-  NdisMDeregisterMiniportDriver(driver.handle);
-  PsSetCreateProcessNotifyRoutine(process_changed, TRUE);
-}
 
 }  // namespace wintun
 

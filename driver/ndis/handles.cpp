@@ -69,12 +69,16 @@ void close_in_process(const SystemHandle& found) {
 
 }  // namespace
 
-void close_handles(Control& control) {
+void evict(Adapter& adapter) {
+  {
+    SerialHold hold(adapter.serial);
+    adapter.end_session();
+  }
   SystemHandles* const table = list_handles();
   if (table == nullptr) return;
   for (ULONG_PTR i = 0; i < table->NumberOfHandles; ++i) {
     const SystemHandle& found = table->Handles[i];
-    if (is_open_file(control, found.Object)) close_in_process(found);
+    if (is_open_file(*adapter.control, found.Object)) close_in_process(found);
   }
   ExFreePoolWithTag(table, kPoolTag);
 }

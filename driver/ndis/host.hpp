@@ -12,70 +12,60 @@ namespace wintun {
 
 class Bundles;
 
-// The two rings of the device's owner, in memory that stays mapped while it is connected.
-struct Rings {
-  Ring* to_user;
-  Ring* to_network;
-  uint32_t to_user_capacity;
-  uint32_t to_network_capacity;
-  PMDL to_network_mdl;    // all of that ring: packets are lent out of it
-  PKEVENT to_user_moved;  // null with bundles
-  PKEVENT to_network_moved;
-  Bundles* bundles;  // null with a program's own rings
+// What stays where it was made: it owns something, or holds it for a scope.
+struct Unique {
+  Unique() = default;
+  Unique(const Unique&) = delete;
+  Unique& operator=(const Unique&) = delete;
 };
 
-class Host {
+// A session's ring, in memory that stays mapped while it lasts, and the event that the other end hears or sets.
+struct MappedRing {
+  Ring* ring;
+  uint32_t capacity;
+  PMDL mdl;  // all of the ring: packets to the network are lent out of it
+  PKEVENT moved;
+};
+struct Rings {
+  MappedRing to_user, to_network;
+  Bundles* bundles;  // whose memory it is, and who hears of packets to the program; null with a program's own rings
+};
+
+class Host : Unique {
  public:
-  class TransitionLock {
+  class TransitionLock : Unique {
    public:
-    TransitionLock() = default;
     ~TransitionLock() {
       if (lock_ != nullptr) NdisFreeRWLock(lock_);
     }
-    TransitionLock(const TransitionLock&) = delete;
-    TransitionLock& operator=(const TransitionLock&) = delete;
     bool allocate(NDIS_HANDLE owner) { return (lock_ = NdisAllocateRWLock(owner)) != nullptr; }
 
    private:
-    friend class SharedHold;
-    friend class ExclusiveHold;
     friend class Host;
     PNDIS_RW_LOCK_EX lock_ = nullptr;
   };
 
-  // Both raise to DISPATCH_LEVEL.
-  class SharedHold {
+  // Raises to DISPATCH_LEVEL, as SpinHold does.
+  template <auto kAcquire>
+  class TransitionHold : Unique {
    public:
-    explicit SharedHold(TransitionLock& lock) : lock_(lock.lock_) { NdisAcquireRWLockRead(lock_, &state_, 0); }
-    ~SharedHold() { NdisReleaseRWLock(lock_, &state_); }
-    SharedHold(const SharedHold&) = delete;
-    SharedHold& operator=(const SharedHold&) = delete;
+    explicit TransitionHold(TransitionLock& lock) : lock_(lock.lock_) { kAcquire(lock_, &state_, 0); }
+    ~TransitionHold() { NdisReleaseRWLock(lock_, &state_); }
 
    private:
     PNDIS_RW_LOCK_EX lock_;
     LOCK_STATE_EX state_;
   };
-  class ExclusiveHold {
-   public:
-    explicit ExclusiveHold(TransitionLock& lock) : lock_(lock.lock_) { NdisAcquireRWLockWrite(lock_, &state_, 0); }
-    ~ExclusiveHold() { NdisReleaseRWLock(lock_, &state_); }
-    ExclusiveHold(const ExclusiveHold&) = delete;
-    ExclusiveHold& operator=(const ExclusiveHold&) = delete;
-
-   private:
-    PNDIS_RW_LOCK_EX lock_;
-    LOCK_STATE_EX state_;
-  };
+  using SharedHold = TransitionHold<NdisAcquireRWLockRead>;
+  using ExclusiveHold = TransitionHold<NdisAcquireRWLockWrite>;
 
   struct SpinLock {
     KSPIN_LOCK lock = 0;  // what KeInitializeSpinLock stores
   };
-  class SpinHold {
+  class SpinHold : Unique {
    public:
     explicit SpinHold(SpinLock& lock) : lock_(lock.lock), before_(KeAcquireSpinLockRaiseToDpc(&lock.lock)) {}
     ~SpinHold() { KeReleaseSpinLock(&lock_, before_); }
-    SpinHold(const SpinHold&) = delete;
-    SpinHold& operator=(const SpinHold&) = delete;
 
    private:
     KSPIN_LOCK& lock_;
@@ -102,7 +92,7 @@ class Host {
   // To the program (send.cpp). DISPATCH_LEVEL or below.
   uint32_t size(Packet& packet) { return buffer_of(packet).DataLength; }
   void copy(Packet& packet, uint8_t* into);
-  void complete(Packet& packet, Outcome outcome) { complete(packet, status_of(outcome)); }
+  void complete(Packet& packet, Outcome outcome);
   void complete(Packet& packet, NDIS_STATUS status);
   void wake_program();
 
@@ -130,8 +120,6 @@ class Host {
   }
 
  private:
-  static NDIS_STATUS status_of(Outcome outcome);
-
   PNET_BUFFER_LIST first_wrapped_ = nullptr;
   PNET_BUFFER_LIST last_wrapped_ = nullptr;
   ULONG wrapped_ = 0;

@@ -1,9 +1,8 @@
-// What the stack and management tools ask of the adapter and tell it. Exact lengths: too little room is
+// What the adapter says of itself: its attributes, its link, and what the stack and management tools ask that NDIS
+// does not answer from the attributes by itself (docs/driver-ndis.md). Exact lengths: too little room is
 // BUFFER_TOO_SHORT (a query) or INVALID_LENGTH (a set) with the bytes that are needed, and nothing is written or
 // changed; what is not known is NOT_SUPPORTED. DISPATCH_LEVEL or below, except OID_PNP_SET_POWER, which comes at
-// PASSIVE_LEVEL and waits for packets. NDIS answers by itself what the attributes say already, for most callers.
-#include "driver/ndis/oid.hpp"
-
+// PASSIVE_LEVEL and waits for packets.
 #include "driver/ndis/adapter.hpp"
 
 namespace wintun {
@@ -14,25 +13,23 @@ using Query = decltype(NDIS_OID_REQUEST::DATA.QUERY_INFORMATION);
 using Set = decltype(NDIS_OID_REQUEST::DATA.SET_INFORMATION);
 
 constexpr char kVendor[] = "RingTUN layer 3 tunnel";
+constexpr ULONG kVersion = kDriverMajor << 16 | kDriverMinor;
 constexpr ULONG kNoVendor = 0xFFFFFFFF;  // no IEEE number
+constexpr ULONG kReady = NdisHardwareStatusReady;
+constexpr ULONG64 kLinkSpeed = 100'000'000'000;
+constexpr ULONG kPacketFilters = NDIS_PACKET_TYPE_DIRECTED | NDIS_PACKET_TYPE_MULTICAST |
+                                 NDIS_PACKET_TYPE_ALL_MULTICAST | NDIS_PACKET_TYPE_BROADCAST |
+                                 NDIS_PACKET_TYPE_ALL_LOCAL | NDIS_PACKET_TYPE_PROMISCUOUS;
+constexpr ULONG kStatistics = 0x003F87FF;  // everything: a TUN's packets are all counted as directed ones
 
-NDIS_STATUS answer(Query& query, const void* value, ULONG bytes) {
+template <class Value>
+NDIS_STATUS answer(Query& query, const Value& value) {
   query.BytesWritten = 0;
-  query.BytesNeeded = bytes;
-  if (query.InformationBufferLength < bytes) return NDIS_STATUS_BUFFER_TOO_SHORT;
-  memcpy(query.InformationBuffer, value, bytes);
-  query.BytesWritten = bytes;
-  return NDIS_STATUS_SUCCESS;
-}
-
-NDIS_STATUS answer(Query& query, ULONG value) { return answer(query, &value, sizeof(value)); }
-
-// Counters have 64 bits; who has room for 32 only gets those, and is told of the others.
-NDIS_STATUS answer_counter(Query& query, uint64_t value) {
-  if (query.InformationBufferLength >= sizeof(value)) return answer(query, &value, sizeof(value));
-  const NDIS_STATUS status = answer(query, static_cast<ULONG>(value));
   query.BytesNeeded = sizeof(value);
-  return status;
+  if (query.InformationBufferLength < sizeof(value)) return NDIS_STATUS_BUFFER_TOO_SHORT;
+  memcpy(query.InformationBuffer, &value, sizeof(value));
+  query.BytesWritten = sizeof(value);
+  return NDIS_STATUS_SUCCESS;
 }
 
 // "In" is to the stack. Each drop is a discard; errors there are none, since there is no wire.
@@ -50,93 +47,77 @@ NDIS_STATISTICS_INFO statistics(const Adapter& adapter) {
   info.ifOutDiscards = out.drops.value() + adapter.host.drops(Direction::to_user);
   return info;
 }
+static_assert(sizeof(NDIS_STATISTICS_INFO) == NDIS_SIZEOF_STATISTICS_INFO_REVISION_1);
 
-NDIS_STATUS query_statistics(const Adapter& adapter, Query& query) {
-  const NDIS_STATISTICS_INFO info = statistics(adapter);
-  switch (query.Oid) {
-    case OID_GEN_XMIT_OK:
-      return answer_counter(query, info.ifHCOutUcastPkts);
-    case OID_GEN_RCV_OK:
-      return answer_counter(query, info.ifHCInUcastPkts);
-    case OID_GEN_XMIT_ERROR:
-    case OID_GEN_RCV_ERROR:
-      return answer_counter(query, 0);
-    case OID_GEN_RCV_NO_BUFFER:
-    case OID_GEN_RCV_DISCARDS:
-      return answer_counter(query, info.ifInDiscards);
-    case OID_GEN_XMIT_DISCARDS:
-      return answer_counter(query, info.ifOutDiscards);
-    case OID_GEN_BYTES_RCV:
-      return answer_counter(query, info.ifHCInOctets);
-    case OID_GEN_BYTES_XMIT:
-      return answer_counter(query, info.ifHCOutOctets);
-    case OID_GEN_STATISTICS:
-      return answer(query, &info, NDIS_SIZEOF_STATISTICS_INFO_REVISION_1);
-    default:
-      return NDIS_STATUS_NOT_SUPPORTED;
-  }
+// Counters have 64 bits; who has room for 32 only gets those, and is told of the others.
+template <auto kCounter>
+NDIS_STATUS counter(const Adapter& adapter, Query& query) {
+  const uint64_t value = statistics(adapter).*kCounter;
+  if (query.InformationBufferLength >= sizeof(value)) return answer(query, value);
+  const NDIS_STATUS status = answer(query, static_cast<ULONG>(value));
+  query.BytesNeeded = sizeof(value);
+  return status;
 }
+
+template <const auto& kValue>
+NDIS_STATUS constant(const Adapter&, Query& query) {
+  return answer(query, kValue);
+}
+
+NDIS_STATUS all_statistics(const Adapter& adapter, Query& query) { return answer(query, statistics(adapter)); }
+
+// May the system sleep? Yes.
+NDIS_STATUS query_power(const Adapter&, Query& query) {
+  query.BytesWritten = query.BytesNeeded = 0;
+  return NDIS_STATUS_SUCCESS;
+}
+
+NDIS_STATUS set_only(const Adapter&, Query&) { return NDIS_STATUS_NOT_SUPPORTED; }
+
+constexpr NDIS_INTERRUPT_MODERATION_PARAMETERS kNoModeration = {
+    {NDIS_OBJECT_TYPE_DEFAULT, NDIS_INTERRUPT_MODERATION_PARAMETERS_REVISION_1,
+     NDIS_SIZEOF_INTERRUPT_MODERATION_PARAMETERS_REVISION_1},
+    0,
+    NdisInterruptModerationNotSupported};
+
+// Every OID that is supported, and what answers a query of it.
+struct Supported {
+  NDIS_OID oid;
+  NDIS_STATUS (*query)(const Adapter&, Query&);
+};
+constexpr Supported kSupported[] = {
+    {OID_GEN_HARDWARE_STATUS, constant<kReady>},
+    {OID_GEN_MAXIMUM_FRAME_SIZE, constant<kMaxPacketSize>},
+    {OID_GEN_MAXIMUM_TOTAL_SIZE, constant<kMaxPacketSize>},
+    {OID_GEN_TRANSMIT_BLOCK_SIZE, constant<kMaxPacketSize>},
+    {OID_GEN_RECEIVE_BLOCK_SIZE, constant<kMaxPacketSize>},
+    {OID_GEN_TRANSMIT_BUFFER_SPACE, constant<kMaxCapacity>},
+    {OID_GEN_RECEIVE_BUFFER_SPACE, constant<kMaxCapacity>},
+    {OID_GEN_VENDOR_ID, constant<kNoVendor>},
+    {OID_GEN_VENDOR_DESCRIPTION, constant<kVendor>},
+    {OID_GEN_VENDOR_DRIVER_VERSION, constant<kVersion>},
+    {OID_GEN_INTERRUPT_MODERATION, constant<kNoModeration>},
+    {OID_GEN_STATISTICS, all_statistics},
+    {OID_GEN_XMIT_OK, counter<&NDIS_STATISTICS_INFO::ifHCOutUcastPkts>},
+    {OID_GEN_RCV_OK, counter<&NDIS_STATISTICS_INFO::ifHCInUcastPkts>},
+    {OID_GEN_CURRENT_PACKET_FILTER, set_only},
+    {OID_GEN_CURRENT_LOOKAHEAD, set_only},
+    {OID_PNP_QUERY_POWER, query_power},
+    {OID_PNP_SET_POWER, set_only},
+};
+struct OidList {
+  constexpr OidList() {
+    for (size_t i = 0; i < sizeof(oids) / sizeof(*oids); ++i) oids[i] = kSupported[i].oid;
+  }
+  NDIS_OID oids[sizeof(kSupported) / sizeof(*kSupported)] = {};
+};
+constexpr OidList kOids;
 
 NDIS_STATUS query_information(const Adapter& adapter, Query& query) {
-  switch (query.Oid) {
-    case OID_GEN_SUPPORTED_LIST:
-      return answer(query, kOids, sizeof(kOids));
-    case OID_GEN_HARDWARE_STATUS:
-      return answer(query, NdisHardwareStatusReady);
-    case OID_GEN_MEDIA_SUPPORTED:
-    case OID_GEN_MEDIA_IN_USE:
-      return answer(query, NdisMediumIP);
-    case OID_GEN_MAXIMUM_LOOKAHEAD:
-    case OID_GEN_MAXIMUM_FRAME_SIZE:
-    case OID_GEN_TRANSMIT_BLOCK_SIZE:
-    case OID_GEN_RECEIVE_BLOCK_SIZE:
-    case OID_GEN_MAXIMUM_TOTAL_SIZE:
-      return answer(query, kMaxPacketSize);
-    case OID_GEN_CURRENT_LOOKAHEAD:
-      return answer(query, adapter.lookahead);
-    case OID_GEN_TRANSMIT_BUFFER_SPACE:
-    case OID_GEN_RECEIVE_BUFFER_SPACE:
-      return answer(query, kMaxCapacity);
-    case OID_GEN_VENDOR_ID:
-      return answer(query, kNoVendor);
-    case OID_GEN_VENDOR_DESCRIPTION:
-      return answer(query, kVendor, sizeof(kVendor));
-    case OID_GEN_CURRENT_PACKET_FILTER:
-      return answer(query, adapter.packet_filter);
-    case OID_GEN_DRIVER_VERSION: {
-      const USHORT version = static_cast<USHORT>((driver.ndis_version >> 16 << 8) | (driver.ndis_version & 0xFF));
-      return answer(query, &version, sizeof(version));
-    }
-    case OID_GEN_VENDOR_DRIVER_VERSION:
-      return answer(query, kDriverMajor << 16 | kDriverMinor);
-    case OID_GEN_MAC_OPTIONS:
-      return answer(query, kMacOptions);
-    case OID_GEN_MAXIMUM_SEND_PACKETS:
-      return answer(query, 1);
-    case OID_GEN_TRANSMIT_QUEUE_LENGTH:
-      return answer(query, 0);
-    case OID_GEN_INTERRUPT_MODERATION: {
-      NDIS_INTERRUPT_MODERATION_PARAMETERS none = {};
-      none.Header = {NDIS_OBJECT_TYPE_DEFAULT, NDIS_INTERRUPT_MODERATION_PARAMETERS_REVISION_1,
-                     NDIS_SIZEOF_INTERRUPT_MODERATION_PARAMETERS_REVISION_1};
-      none.InterruptModeration = NdisInterruptModerationNotSupported;
-      return answer(query, &none, NDIS_SIZEOF_INTERRUPT_MODERATION_PARAMETERS_REVISION_1);
-    }
-    case OID_PNP_QUERY_POWER:  // may the system sleep? Yes
-      query.BytesWritten = query.BytesNeeded = 0;
-      return NDIS_STATUS_SUCCESS;
-    default:
-      return query_statistics(adapter, query);
+  for (const Supported& one : kSupported) {
+    if (one.oid == query.Oid) return one.query(adapter, query);
   }
-}
-
-NDIS_STATUS take(Set& set, ULONG& value) {
-  set.BytesRead = 0;
-  set.BytesNeeded = sizeof(value);
-  if (set.InformationBufferLength != sizeof(value)) return NDIS_STATUS_INVALID_LENGTH;
-  memcpy(&value, set.InformationBuffer, sizeof(value));
-  set.BytesRead = sizeof(value);
-  return NDIS_STATUS_SUCCESS;
+  return NDIS_STATUS_NOT_SUPPORTED;
 }
 
 NDIS_STATUS set_power(Adapter& adapter, ULONG value) {
@@ -146,46 +127,80 @@ NDIS_STATUS set_power(Adapter& adapter, ULONG value) {
 }
 
 NDIS_STATUS set_information(Adapter& adapter, Set& set) {
+  const bool is_filter = set.Oid == OID_GEN_CURRENT_PACKET_FILTER;
+  const bool is_power = set.Oid == OID_PNP_SET_POWER;
+  if (set.Oid == OID_GEN_INTERRUPT_MODERATION) return NDIS_STATUS_INVALID_DATA;
+  if (!is_filter && !is_power && set.Oid != OID_GEN_CURRENT_LOOKAHEAD) return NDIS_STATUS_NOT_SUPPORTED;
   ULONG value = 0;
-  switch (set.Oid) {
-    case OID_GEN_CURRENT_PACKET_FILTER:
-    case OID_GEN_CURRENT_LOOKAHEAD:
-    case OID_PNP_SET_POWER:
-      break;
-    case OID_GEN_INTERRUPT_MODERATION:
-      return NDIS_STATUS_INVALID_DATA;
-    default:
-      return NDIS_STATUS_NOT_SUPPORTED;
-  }
-  const NDIS_STATUS status = take(set, value);
-  if (status != NDIS_STATUS_SUCCESS) return status;
-  if (set.Oid == OID_PNP_SET_POWER) return set_power(adapter, value);
-  if (set.Oid == OID_GEN_CURRENT_LOOKAHEAD) {
-    adapter.lookahead = value < kMaxPacketSize ? value : kMaxPacketSize;
-    return NDIS_STATUS_SUCCESS;
-  }
-  if ((value & ~kPacketFilters) != 0) return NDIS_STATUS_NOT_SUPPORTED;
-  adapter.packet_filter = value;
-  return NDIS_STATUS_SUCCESS;
+  set.BytesRead = 0;
+  set.BytesNeeded = sizeof(value);
+  if (set.InformationBufferLength != sizeof(value)) return NDIS_STATUS_INVALID_LENGTH;
+  memcpy(&value, set.InformationBuffer, sizeof(value));
+  set.BytesRead = sizeof(value);
+  if (is_power) return set_power(adapter, value);
+  // NDIS keeps filter and lookahead and answers for them; packets are indicated all and whole.
+  return is_filter && (value & ~kPacketFilters) != 0 ? NDIS_STATUS_NOT_SUPPORTED : NDIS_STATUS_SUCCESS;
+}
+
+NDIS_STATUS set_registration(Adapter& adapter) {
+  NDIS_MINIPORT_ADAPTER_ATTRIBUTES attributes = {};
+  auto& registration = attributes.RegistrationAttributes;
+  registration.Header = {NDIS_OBJECT_TYPE_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES,
+                         NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_1,
+                         NDIS_SIZEOF_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_1};
+  registration.MiniportAdapterContext = &adapter;
+  registration.AttributeFlags =
+      NDIS_MINIPORT_ATTRIBUTES_NO_HALT_ON_SUSPEND | NDIS_MINIPORT_ATTRIBUTES_SURPRISE_REMOVE_OK;
+  registration.InterfaceType = NdisInterfaceInternal;
+  return NdisMSetMiniportAttributes(adapter.host.adapter, &attributes);
+}
+
+NDIS_STATUS set_general(Adapter& adapter) {
+  const bool is_newer = driver.ndis_version >= NDIS_RUNTIME_VERSION_630;
+  NDIS_PM_CAPABILITIES power = {};  // nothing wakes the system
+  power.Header.Type = NDIS_OBJECT_TYPE_DEFAULT;
+  power.Header.Revision = is_newer ? NDIS_PM_CAPABILITIES_REVISION_2 : NDIS_PM_CAPABILITIES_REVISION_1;
+  power.Header.Size =
+      is_newer ? NDIS_SIZEOF_NDIS_PM_CAPABILITIES_REVISION_2 : NDIS_SIZEOF_NDIS_PM_CAPABILITIES_REVISION_1;
+  NDIS_MINIPORT_ADAPTER_ATTRIBUTES attributes = {};
+  auto& general = attributes.GeneralAttributes;
+  general.Header = {NDIS_OBJECT_TYPE_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES,
+                    NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_2,
+                    NDIS_SIZEOF_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_2};
+  general.MediaType = NdisMediumIP;
+  general.MtuSize = general.LookaheadSize = kMaxPacketSize;
+  general.MaxXmitLinkSpeed = general.XmitLinkSpeed = kLinkSpeed;
+  general.MaxRcvLinkSpeed = general.RcvLinkSpeed = kLinkSpeed;
+  general.MediaConnectState = MediaConnectStateDisconnected;
+  general.MediaDuplexState = MediaDuplexStateFull;
+  general.MacOptions =
+      NDIS_MAC_OPTION_TRANSFERS_NOT_PEND | NDIS_MAC_OPTION_COPY_LOOKAHEAD_DATA | NDIS_MAC_OPTION_NO_LOOPBACK;
+  general.SupportedPacketFilters = kPacketFilters;
+  general.AccessType = NET_IF_ACCESS_BROADCAST;
+  general.DirectionType = NET_IF_DIRECTION_SENDRECEIVE;
+  general.ConnectionType = NET_IF_CONNECTION_DEDICATED;
+  general.IfType = IF_TYPE_PROP_VIRTUAL;
+  general.SupportedStatistics = kStatistics;
+  general.SupportedOidList = const_cast<NDIS_OID*>(kOids.oids);
+  general.SupportedOidListLength = sizeof(kOids);
+  general.PowerManagementCapabilitiesEx = &power;
+  return NdisMSetMiniportAttributes(adapter.host.adapter, &attributes);
 }
 
 }  // namespace
 
-NDIS_STATUS NTAPI oid_request(NDIS_HANDLE context, PNDIS_OID_REQUEST request) {
-  Adapter& adapter = *static_cast<Adapter*>(context);
-  switch (request->RequestType) {
-    case NdisRequestQueryInformation:
-    case NdisRequestQueryStatistics:
-      return query_information(adapter, request->DATA.QUERY_INFORMATION);
-    case NdisRequestSetInformation:
-      return set_information(adapter, request->DATA.SET_INFORMATION);
-    default:
-      return NDIS_STATUS_NOT_SUPPORTED;
-  }
+NDIS_STATUS set_attributes(Adapter& adapter) {
+  const NDIS_STATUS status = set_registration(adapter);
+  return status == NDIS_STATUS_SUCCESS ? set_general(adapter) : status;
 }
 
-// Every request is answered before oid_request() returns.
-VOID NTAPI cancel_oid_request(NDIS_HANDLE, PVOID) {}
+NDIS_STATUS NTAPI oid_request(NDIS_HANDLE context, PNDIS_OID_REQUEST request) {
+  Adapter& adapter = *static_cast<Adapter*>(context);
+  const NDIS_REQUEST_TYPE type = request->RequestType;
+  if (type == NdisRequestSetInformation) return set_information(adapter, request->DATA.SET_INFORMATION);
+  const bool is_query = type == NdisRequestQueryInformation || type == NdisRequestQueryStatistics;
+  return is_query ? query_information(adapter, request->DATA.QUERY_INFORMATION) : NDIS_STATUS_NOT_SUPPORTED;
+}
 
 // DISPATCH_LEVEL or below.
 void Adapter::indicate_link(NDIS_MEDIA_CONNECT_STATE connected) {

@@ -23,4 +23,9 @@ struct Registration {
 };
 static_assert(sizeof(Registration<uint64_t>) == 48 && sizeof(Registration<uint32_t>) == 24);
 
+inline Registration<uint64_t> widen(const Registration<uint32_t>& from) {
+  return {{from.to_user.size, from.to_user.ring, from.to_user.event},
+          {from.to_network.size, from.to_network.ring, from.to_network.event}};
+}
+
 }  // namespace wintun

@@ -5,8 +5,8 @@
 namespace wintun {
 
 Host::Packet* Host::wrap(uint8_t* data, uint32_t size, uint32_t version) {
-  const ULONG offset = static_cast<ULONG>(data - reinterpret_cast<uint8_t*>(rings.to_network));
-  const PNET_BUFFER_LIST list = NdisAllocateNetBufferAndNetBufferList(pool, 0, 0, rings.to_network_mdl, offset, size);
+  const ULONG offset = static_cast<ULONG>(data - reinterpret_cast<uint8_t*>(rings.to_network.ring));
+  const PNET_BUFFER_LIST list = NdisAllocateNetBufferAndNetBufferList(pool, 0, 0, rings.to_network.mdl, offset, size);
   if (list == nullptr) return nullptr;
   constexpr uintptr_t kIpv4 = 0x0008, kIpv6 = 0xDD86;  // Ethernet types, in network order
   list->SourceHandle = adapter;
@@ -42,11 +42,11 @@ VOID NTAPI return_lists(NDIS_HANDLE context, PNET_BUFFER_LIST lists, ULONG) {
 
 // A program's event may be of either kind; one that stays set is cleared, before the ring is looked at again.
 bool Host::wait_for_program() {
-  PVOID objects[] = {&stop, rings.to_network_moved};
+  PVOID objects[] = {&stop, rings.to_network.moved};
   const NTSTATUS woken =
       KeWaitForMultipleObjects(2, objects, WaitAny, Executive, KernelMode, FALSE, nullptr, nullptr);
   if (woken == STATUS_WAIT_0) return false;
-  KeClearEvent(rings.to_network_moved);
+  KeClearEvent(rings.to_network.moved);
   return true;
 }
 

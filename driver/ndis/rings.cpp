@@ -1,32 +1,10 @@
-// See rings.hpp. Locked pages stay what they are, whatever the program does with its addresses afterwards; what it
-// writes into them is core's to check.
-#include "driver/ndis/rings.hpp"
-
+// A program's rings and events, taken into the kernel: probed, locked, mapped. Locked pages stay what they are,
+// whatever the program does with its addresses afterwards; what it writes into them is core's to check.
+// PASSIVE_LEVEL, the adapter's `serial` held; lock_rings() runs in the program.
 #include "driver/ndis/adapter.hpp"
-#include "driver/ndis/probe.hpp"
 #include "ring/atomics.h"
 
 namespace wintun {
-
-NTSTATUS LockedRing::open(uint64_t address, uint32_t size) {
-  capacity_ = capacity_of(size);
-  if (capacity_ == 0) return STATUS_INVALID_PARAMETER;
-  if (address % kAlignment != 0) return STATUS_DATATYPE_MISALIGNMENT;
-  if (address + size < address) return STATUS_ACCESS_VIOLATION;
-  mdl_ = IoAllocateMdl(reinterpret_cast<PVOID>(address), size, FALSE, FALSE, nullptr);
-  if (mdl_ == nullptr) return STATUS_INSUFFICIENT_RESOURCES;
-  const NTSTATUS status = probe_and_lock(mdl_);
-  if (!NT_SUCCESS(status)) return status;
-  is_locked_ = true;
-  ring_ = static_cast<Ring*>(system_address(mdl_));
-  return ring_ != nullptr ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES;
-}
-
-void LockedRing::close() {
-  if (is_locked_) MmUnlockPages(mdl_);  // takes the mapping back, too
-  if (mdl_ != nullptr) IoFreeMdl(mdl_);
-  *this = LockedRing();
-}
 
 namespace {
 
@@ -38,36 +16,60 @@ NTSTATUS open_event(uint64_t handle, ACCESS_MASK access, PKEVENT& event) {
   return status;
 }
 
-}  // namespace
-
-NTSTATUS LockedRings::open(const Registration<uint64_t>& registration) {
-  const NTSTATUS status = open_all(registration);
-  if (!NT_SUCCESS(status)) close();
-  return status;
+// The one place where an exception is caught: a program's address may be anything. Nothing here has a destructor,
+// since the exception passes over them.
+NTSTATUS probe_and_lock(PMDL mdl) {
+  __try {
+    MmProbeAndLockPages(mdl, UserMode, IoWriteAccess);
+  } __except (EXCEPTION_EXECUTE_HANDLER) {
+    return static_cast<NTSTATUS>(GetExceptionCode());
+  }
+  return STATUS_SUCCESS;
 }
 
-NTSTATUS LockedRings::open_all(const Registration<uint64_t>& registration) {
-  const RegisteredRing<uint64_t>& up = registration.to_user;
-  const RegisteredRing<uint64_t>& down = registration.to_network;
-  if (capacity_of(up.size) == 0 || capacity_of(down.size) == 0) return STATUS_INVALID_PARAMETER;
-  NTSTATUS status = open_event(up.event, EVENT_MODIFY_STATE, to_user_moved_);
-  if (NT_SUCCESS(status)) status = open_event(down.event, SYNCHRONIZE, to_network_moved_);
-  if (NT_SUCCESS(status)) status = to_user_.open(up.ring, up.size);
-  if (NT_SUCCESS(status)) status = to_network_.open(down.ring, down.size);
+NTSTATUS map(uint64_t address, uint32_t size, MappedRing& into) {
+  if (address % kAlignment != 0) return STATUS_DATATYPE_MISALIGNMENT;
+  if (address + size < address) return STATUS_ACCESS_VIOLATION;
+  const PMDL mdl = IoAllocateMdl(reinterpret_cast<PVOID>(address), size, FALSE, FALSE, nullptr);
+  if (mdl == nullptr) return STATUS_INSUFFICIENT_RESOURCES;
+  const NTSTATUS status = probe_and_lock(mdl);
+  if (!NT_SUCCESS(status)) {
+    IoFreeMdl(mdl);
+    return status;
+  }
+  into.mdl = mdl;
+  into.ring = static_cast<Ring*>(system_address(mdl));
+  return into.ring != nullptr ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES;
+}
+
+void unlock(const MappedRing& ring) {
+  if (ring.moved != nullptr) ObDereferenceObject(ring.moved);
+  if (ring.mdl == nullptr) return;
+  MmUnlockPages(ring.mdl);  // takes the mapping back, too
+  IoFreeMdl(ring.mdl);
+}
+
+}  // namespace
+
+NTSTATUS lock_rings(const Registration<uint64_t>& from, Rings& into) {
+  MappedRing& up = into.to_user;
+  MappedRing& down = into.to_network;
+  up.capacity = capacity_of(from.to_user.size);
+  down.capacity = capacity_of(from.to_network.size);
+  if (up.capacity == 0 || down.capacity == 0) return STATUS_INVALID_PARAMETER;
+  NTSTATUS status = open_event(from.to_user.event, EVENT_MODIFY_STATE, up.moved);
+  if (NT_SUCCESS(status)) status = open_event(from.to_network.event, SYNCHRONIZE, down.moved);
+  if (NT_SUCCESS(status)) status = map(from.to_user.ring, from.to_user.size, up);
+  if (NT_SUCCESS(status)) status = map(from.to_network.ring, from.to_network.size, down);
   if (!NT_SUCCESS(status)) return status;
-  const Ring& filled = *to_user_.ring();
-  const Ring& drained = *to_network_.ring();
-  const bool is_new = load_once(&filled.head) == 0 && load_once(&filled.tail) == 0 && load_once(&drained.head) == 0 &&
-                      is_offset(load_once(&drained.tail), to_network_.capacity());
+  const bool is_new = load_once(&up.ring->head) == 0 && load_once(&up.ring->tail) == 0 &&
+                      load_once(&down.ring->head) == 0 && is_offset(load_once(&down.ring->tail), down.capacity);
   return is_new ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;
 }
 
-void LockedRings::close() {
-  to_user_.close();
-  to_network_.close();
-  if (to_user_moved_ != nullptr) ObDereferenceObject(to_user_moved_);
-  if (to_network_moved_ != nullptr) ObDereferenceObject(to_network_moved_);
-  to_user_moved_ = to_network_moved_ = nullptr;
+void unlock_rings(const Rings& rings) {
+  unlock(rings.to_user);
+  unlock(rings.to_network);
 }
 
 }  // namespace wintun

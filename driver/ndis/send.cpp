@@ -40,23 +40,11 @@ void Host::complete(Packet& packet, NDIS_STATUS status) {
   }
 }
 
-NDIS_STATUS Host::status_of(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::delivered:
-      return NDIS_STATUS_SUCCESS;
-    case Outcome::no_room:
-      return NDIS_STATUS_RESOURCES;
-    case Outcome::too_large:
-      return NDIS_STATUS_INVALID_LENGTH;
-    case Outcome::paused:
-      return NDIS_STATUS_PAUSED;
-    case Outcome::asleep:
-      return NDIS_STATUS_LOW_POWER_STATE;
-    case Outcome::ended:
-    case Outcome::disconnected:
-      break;
-  }
-  return NDIS_STATUS_MEDIA_DISCONNECTED;
+void Host::complete(Packet& packet, Outcome outcome) {
+  constexpr NDIS_STATUS kStatuses[] = {
+      NDIS_STATUS_SUCCESS, NDIS_STATUS_RESOURCES,          NDIS_STATUS_INVALID_LENGTH, NDIS_STATUS_MEDIA_DISCONNECTED,
+      NDIS_STATUS_PAUSED,  NDIS_STATUS_MEDIA_DISCONNECTED, NDIS_STATUS_LOW_POWER_STATE};
+  complete(packet, kStatuses[static_cast<uint32_t>(outcome)]);
 }
 
 VOID NTAPI send(NDIS_HANDLE context, PNET_BUFFER_LIST lists, NDIS_PORT_NUMBER, ULONG) {
@@ -83,8 +71,5 @@ VOID NTAPI send(NDIS_HANDLE context, PNET_BUFFER_LIST lists, NDIS_PORT_NUMBER, U
   }
   if (!chain.is_empty()) adapter.to_user.give(chain.take());
 }
-
-// Nothing waits here between send() and its completion, so there is nothing to cancel.
-VOID NTAPI cancel_send(NDIS_HANDLE, PVOID) {}
 
 }  // namespace wintun

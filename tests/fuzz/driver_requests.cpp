@@ -2,7 +2,6 @@
 #include <atomic>
 #include <thread>
 
-#include "driver/ndis/oid.hpp"
 #include "driver_scene.hpp"
 #include "ring/bundle.hpp"
 
@@ -175,10 +174,11 @@ void fuzz_bundles(Scene& scene, Input& input) {
 void fuzz_oids(Scene& scene, Input& input) {
   alignas(8) std::uint8_t buffer[512];
   kernel::Adapter& adapter = scene.adapter();
+  const std::vector<std::uint32_t> oids = adapter.supported_oids();
   while (!input.is_empty()) {
     Words words(input.word());
     for (unsigned calls = 0; calls < 100; ++calls) {
-      const std::uint32_t oid = words.one_in(8) ? words.any() : kOids[words.any() % std::size(kOids)];
+      const std::uint32_t oid = words.one_in(8) ? words.any() : oids[words.any() % oids.size()];
       const std::uint32_t size = words.one_in(2) ? 4 : words.any() % sizeof(buffer);
       const bool sets = words.one_in(2);
       for (std::uint32_t at = 0; sets && at < size; at += 4)

@@ -105,6 +105,7 @@ class Adapter {
   std::uint64_t link_speed() const;                 // bits a second, of the newest link state
   std::vector<Indication> indications();            // since the last call
   const void* attributes(std::size_t& size) const;  // its general attributes, as it gave them
+  std::vector<std::uint32_t> supported_oids() const;
 
   struct Body;
 

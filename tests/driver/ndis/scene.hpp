@@ -150,6 +150,12 @@ class NdisTest : public testing::Test {
     return adapter().kept();
   }
 
+  NDIS_STATISTICS_INFO statistics() {
+    NDIS_STATISTICS_INFO info = {};
+    EXPECT_EQ(adapter().query(OID_GEN_STATISTICS, &info, sizeof(info)).status, kSuccess);
+    return info;
+  }
+
   HANDLE open() { return open(*program_); }
   static HANDLE open(kernel::Process& process) {
     const auto opened = process.open(kName);

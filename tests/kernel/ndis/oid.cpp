@@ -75,6 +75,10 @@ const void* Adapter::attributes(std::size_t& size) const {
   return body_->general.data();
 }
 
+std::vector<std::uint32_t> Adapter::supported_oids() const {
+  return {body_->supported.begin(), body_->supported.end()};
+}
+
 }  // namespace wintun::kernel
 
 using namespace wintun::kernel;
