@@ -105,15 +105,15 @@ MUTATIONS = (
     ),
     Mutation(
         "complete-twice",
-        "driver/ndis/send.cpp",
-        "if (__atomic_sub_fetch(&outstanding(list), 1, __ATOMIC_ACQ_REL) == 0) {",
-        "if (__atomic_sub_fetch(&outstanding(list), 1, __ATOMIC_ACQ_REL) <= 1) {",
+        "driver/ndis/packets.cpp",
+        "__atomic_sub_fetch(&outstanding(list), 1, __ATOMIC_ACQ_REL) == 0;",
+        "__atomic_sub_fetch(&outstanding(list), 1, __ATOMIC_ACQ_REL) <= 1;",
         NDIS,
         "EndToEndTest.packets_in_many_pieces_and_with_room_in_front_arrive_whole",
     ),
     Mutation(
         "wrong-status",
-        "driver/ndis/send.cpp",
+        "driver/ndis/packets.cpp",
         "NDIS_STATUS_SUCCESS, NDIS_STATUS_RESOURCES,",
         "NDIS_STATUS_SUCCESS, NDIS_STATUS_SUCCESS,",
         NDIS,
@@ -121,7 +121,7 @@ MUTATIONS = (
     ),
     Mutation(
         "mapping-not-asked",
-        "driver/ndis/send.cpp",
+        "driver/ndis/packets.cpp",
         "if (system_address(mdl) == nullptr) return false;",
         "",
         NDIS,
@@ -129,7 +129,7 @@ MUTATIONS = (
     ),
     Mutation(
         "no-probe",
-        "driver/ndis/rings.cpp",
+        "driver/ndis/control.cpp",
         "MmProbeAndLockPages(mdl, UserMode, IoWriteAccess);",
         "MmProbeAndLockPages(mdl, KernelMode, IoWriteAccess);",
         NDIS,
@@ -137,7 +137,7 @@ MUTATIONS = (
     ),
     Mutation(
         "read-only-is-enough",
-        "driver/ndis/rings.cpp",
+        "driver/ndis/control.cpp",
         "MmProbeAndLockPages(mdl, UserMode, IoWriteAccess);",
         "MmProbeAndLockPages(mdl, UserMode, IoReadAccess);",
         NDIS,
@@ -145,7 +145,7 @@ MUTATIONS = (
     ),
     Mutation(
         "no-unlock",
-        "driver/ndis/rings.cpp",
+        "driver/ndis/control.cpp",
         "  MmUnlockPages(ring.mdl);",
         "",
         NDIS,
@@ -153,7 +153,7 @@ MUTATIONS = (
     ),
     Mutation(
         "event-not-dereferenced",
-        "driver/ndis/rings.cpp",
+        "driver/ndis/control.cpp",
         "if (ring.moved != nullptr) ObDereferenceObject(ring.moved);",
         "",
         NDIS,
@@ -186,7 +186,7 @@ MUTATIONS = (
     Mutation(
         "lost-cancel",
         "driver/ndis/control.cpp",
-        "  cancel_reads(control.reads, file.file);\n",
+        "  complete_reads(adapter.reads, file.file, STATUS_CANCELLED);\n",
         "",
         NDIS,
         "BundlesTest.reads_that_pend_when_their_file_is_closed_are_cancelled",
@@ -194,7 +194,7 @@ MUTATIONS = (
     Mutation(
         "packet-not-looked-for",
         "driver/ndis/bundles.cpp",
-        "  control.adapter->host.rings.bundles->complete_reads();\n",
+        "  adapter.host.rings.bundles->complete_reads();\n",
         "",
         NDIS,
         "BundlesTest.a_read_takes_all_that_wait_up_to_256",

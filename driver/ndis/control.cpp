@@ -1,33 +1,75 @@
-// See control.hpp: making and removing the device, and the requests that it answers. All at PASSIVE_LEVEL, in the
-// thread of the program that asks. docs/driver-ndis.md lists what bad input gets.
-#include "driver/ndis/control.hpp"
+// The requests of programs to the control device: files are opened and closed, and a program's rings and events are
+// taken into the kernel, probed, locked and mapped. Locked pages stay what they are, whatever the program does with
+// its addresses afterwards; what it writes into them is core's to check. All at PASSIVE_LEVEL, in the thread of the
+// program that asks. docs/driver-ndis.md lists what bad input gets.
+#include "driver/ndis/adapter.hpp"
+#include "ring/atomics.h"
 
 namespace wintun {
 
 namespace {
 
-Control& control_of(PDEVICE_OBJECT device) { return *static_cast<Control*>(NdisGetDeviceReservedExtension(device)); }
+void unlock(const MappedRing& ring) {
+  if (ring.moved != nullptr) ObDereferenceObject(ring.moved);
+  if (ring.mdl == nullptr) return;
+  MmUnlockPages(ring.mdl);  // takes the mapping back, too
+  IoFreeMdl(ring.mdl);
+}
 
-// `serial` held, as for all that follows: evict() finds every file that was let in.
-NTSTATUS create(Control& control, PFILE_OBJECT object) {
-  OpenFile* const file = new OpenFile;
-  if (file == nullptr) return STATUS_INSUFFICIENT_RESOURCES;
-  file->file = object;
-  object->FsContext = file;
-  Host::SpinHold hold(control.files_lock);
-  InsertTailList(&control.files, &file->link);
+NTSTATUS open_event(uint64_t handle, ACCESS_MASK access, PKEVENT& event) {
+  PVOID object = nullptr;
+  const NTSTATUS status = ObReferenceObjectByHandle(reinterpret_cast<HANDLE>(handle), access, *ExEventObjectType,
+                                                    UserMode, &object, nullptr);
+  if (NT_SUCCESS(status)) event = static_cast<PKEVENT>(object);
+  return status;
+}
+
+// The one place where an exception is caught: a program's address may be anything. Nothing here has a destructor,
+// since the exception passes over them.
+NTSTATUS probe_and_lock(PMDL mdl) {
+  __try {
+    MmProbeAndLockPages(mdl, UserMode, IoWriteAccess);
+  } __except (EXCEPTION_EXECUTE_HANDLER) {
+    return static_cast<NTSTATUS>(GetExceptionCode());
+  }
   return STATUS_SUCCESS;
 }
 
-// The last handle is closed: by the program, by its end, or by evict().
-NTSTATUS cleanup(Control& control, OpenFile& file) {
-  Adapter& adapter = *control.adapter;
-  file.is_cleaned_up = true;
-  cancel_reads(control.reads, file.file);
-  const bool was_last = file.is_of_bundles && --adapter.bundle_files == 0 && adapter.host.rings.bundles != nullptr;
-  file.is_of_bundles = false;
-  if (was_last || adapter.owner_file == &file) adapter.end_session();
-  return STATUS_SUCCESS;
+NTSTATUS map(uint64_t address, uint32_t size, MappedRing& into) {
+  if (address % kAlignment != 0) return STATUS_DATATYPE_MISALIGNMENT;
+  if (address + size < address) return STATUS_ACCESS_VIOLATION;
+  const PMDL mdl = IoAllocateMdl(reinterpret_cast<PVOID>(address), size, FALSE, FALSE, nullptr);
+  if (mdl == nullptr) return STATUS_INSUFFICIENT_RESOURCES;
+  const NTSTATUS status = probe_and_lock(mdl);
+  if (!NT_SUCCESS(status)) {
+    IoFreeMdl(mdl);
+    return status;
+  }
+  into.mdl = mdl;
+  into.ring = static_cast<Ring*>(system_address(mdl));
+  return into.ring != nullptr ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES;
+}
+
+// As a session begins: nothing consumed, nothing in the one that we fill.
+bool are_new(const Ring& filled, const Ring& drained, uint32_t drained_capacity) {
+  return load_once(&filled.head) == 0 && load_once(&filled.tail) == 0 && load_once(&drained.head) == 0 &&
+         is_offset(load_once(&drained.tail), drained_capacity);
+}
+
+// All of a program's rings or nothing.
+NTSTATUS lock_rings(const Registration<uint64_t>& from, Rings& into) {
+  MappedRing& up = into.to_user;
+  MappedRing& down = into.to_network;
+  up.capacity = capacity_of(from.to_user.size);
+  down.capacity = capacity_of(from.to_network.size);
+  if (up.capacity == 0 || down.capacity == 0) return STATUS_INVALID_PARAMETER;
+  NTSTATUS status = open_event(from.to_user.event, EVENT_MODIFY_STATE, up.moved);
+  if (NT_SUCCESS(status)) status = open_event(from.to_network.event, SYNCHRONIZE, down.moved);
+  if (NT_SUCCESS(status)) status = map(from.to_user.ring, from.to_user.size, up);
+  if (NT_SUCCESS(status)) status = map(from.to_network.ring, from.to_network.size, down);
+  if (NT_SUCCESS(status) && !are_new(*up.ring, *down.ring, down.capacity)) status = STATUS_INVALID_PARAMETER;
+  if (!NT_SUCCESS(status)) give_back(into);
+  return status;
 }
 
 // Nothing is changed unless all of it succeeds. The buffer is the system's copy of the program's.
@@ -43,98 +85,44 @@ NTSTATUS register_rings(Adapter& adapter, OpenFile& file, PIRP irp) {
   NTSTATUS status = lock_rings(is_32_bit ? widen(*static_cast<const Registration<uint32_t>*>(buffer))
                                          : *static_cast<const Registration<uint64_t>*>(buffer),
                                rings);
-  if (!NT_SUCCESS(status)) {
-    unlock_rings(rings);
-    return status;
-  }
-  status = adapter.begin_session(rings);
+  if (NT_SUCCESS(status)) status = adapter.begin_session(rings);
   if (!NT_SUCCESS(status)) return status;
   adapter.owner_file = &file;
   adapter.owner_process = PsGetCurrentProcessId();
   return STATUS_SUCCESS;
 }
 
-NTSTATUS serve(Control& control, PIRP irp) {
+// `serial` held: evict() finds every file that was let in.
+NTSTATUS create(Adapter& adapter, PFILE_OBJECT object) {
+  OpenFile* const file = new OpenFile;
+  if (file == nullptr) return STATUS_INSUFFICIENT_RESOURCES;
+  file->file = object;
+  object->FsContext = file;
+  InsertTailList(&adapter.files, &file->link);
+  return STATUS_SUCCESS;
+}
+
+// The last handle is closed: by the program, by its end, or by evict().
+NTSTATUS cleanup(Adapter& adapter, OpenFile& file) {
+  SerialHold hold(adapter.serial);
+  file.is_cleaned_up = true;
+  RemoveEntryList(&file.link);
+  complete_reads(adapter.reads, file.file, STATUS_CANCELLED);
+  const bool was_last = file.is_of_bundles && --adapter.bundle_files == 0 && adapter.host.rings.bundles != nullptr;
+  file.is_of_bundles = false;
+  if (was_last || adapter.owner_file == &file) adapter.end_session();
+  return STATUS_SUCCESS;
+}
+
+NTSTATUS serve(Adapter& adapter, OpenFile* file, PIRP irp) {
   const PIO_STACK_LOCATION asked = IoGetCurrentIrpStackLocation(irp);
-  OpenFile* const file = static_cast<OpenFile*>(asked->FileObject->FsContext);
-  SerialHold hold(control.adapter->serial);
-  if (asked->MajorFunction == IRP_MJ_CLEANUP) return cleanup(control, *file);
-  if (control.adapter->removed) return STATUS_DEVICE_REMOVED;
-  if (asked->MajorFunction == IRP_MJ_CREATE) return create(control, asked->FileObject);
+  SerialHold hold(adapter.serial);
+  if (adapter.removal != Removal::none) return STATUS_DEVICE_REMOVED;
+  if (asked->MajorFunction == IRP_MJ_CREATE) return create(adapter, asked->FileObject);
   if (file->is_cleaned_up) return STATUS_FILE_CLOSED;
-  switch (asked->MajorFunction) {
-    case IRP_MJ_READ:
-      return read_bundle(control, *file, irp);
-    case IRP_MJ_WRITE:
-      return write_bundle(control, *file, irp);
-    default:
-      return register_rings(*control.adapter, *file, irp);
-  }
-}
-
-// Every request but the last of a file. The rundown keeps the adapter while a request is inside; if it has gone or is
-// not there yet, its session went with it, and there is nothing to clean up.
-NTSTATUS NTAPI dispatch(PDEVICE_OBJECT device, PIRP irp) {
-  Control& control = control_of(device);
-  const bool is_cleanup = IoGetCurrentIrpStackLocation(irp)->MajorFunction == IRP_MJ_CLEANUP;
-  irp->IoStatus.Information = 0;
-  if (__atomic_load_n(&control.adapter, __ATOMIC_ACQUIRE) == nullptr ||
-      ExAcquireRundownProtection(&control.rundown) == FALSE) {
-    return finish(irp, is_cleanup ? STATUS_SUCCESS : STATUS_DEVICE_REMOVED);
-  }
-  const NTSTATUS status = serve(control, irp);
-  if (status != STATUS_PENDING) finish(irp, status);
-  ExReleaseRundownProtection(&control.rundown);
-  return status;
-}
-
-NTSTATUS NTAPI close(PDEVICE_OBJECT device, PIRP irp) {
-  Control& control = control_of(device);
-  OpenFile* const file = static_cast<OpenFile*>(IoGetCurrentIrpStackLocation(irp)->FileObject->FsContext);
-  {
-    Host::SpinHold hold(control.files_lock);
-    RemoveEntryList(&file->link);
-  }
-  delete file;
-  irp->IoStatus.Information = 0;
-  return finish(irp, STATUS_SUCCESS);
-}
-
-// A name with the LUID's index behind it. 32 characters are enough for each.
-struct Name {
-  WCHAR text[32];
-  UNICODE_STRING string{0, sizeof(text), text};
-  bool set(PCWSTR prefix, ULONG index) {
-    WCHAR digits[9];
-    UNICODE_STRING number{0, sizeof(digits), digits};
-    return NT_SUCCESS(RtlAppendUnicodeToString(&string, prefix)) &&
-           NT_SUCCESS(RtlIntegerToUnicodeString(index, 10, &number)) &&
-           NT_SUCCESS(RtlAppendUnicodeStringToString(&string, &number));
-  }
-};
-
-// A self-relative security descriptor that holds nothing but the label: high integrity, no reading, writing or
-// executing from below. The SDDL that a device can be made with has no words for it.
-constexpr UCHAR kHighIntegrity[] = {
-    1,    0, 0x10, 0x80,                              // revision; a SACL is present, self-relative
-    0,    0, 0,    0,    0, 0, 0, 0,                  // no owner, no group
-    20,   0, 0,    0,    0, 0, 0, 0,                  // the SACL's offset, no DACL
-    2,    0, 28,   0,    1, 0, 0, 0,                  // ACL: revision, bytes, entries
-    0x11, 0, 20,   0,    7, 0, 0, 0,                  // mandatory label: bytes, policy
-    1,    1, 0,    0,    0, 0, 0, 16, 0, 0x30, 0, 0,  // S-1-16-12288
-};
-static_assert(sizeof(kHighIntegrity) == 48);
-constexpr ULONG kLabelInformation = 0x10;  // LABEL_SECURITY_INFORMATION
-constexpr ACCESS_MASK kWriteOwner = 0x00080000;
-
-NTSTATUS require_high_integrity(PDEVICE_OBJECT device) {
-  HANDLE handle = nullptr;
-  NTSTATUS status =
-      ObOpenObjectByPointer(device, OBJ_KERNEL_HANDLE, nullptr, kWriteOwner, nullptr, KernelMode, &handle);
-  if (!NT_SUCCESS(status)) return status;
-  status = ZwSetSecurityObject(handle, kLabelInformation, const_cast<UCHAR*>(kHighIntegrity));
-  ZwClose(handle);
-  return status;
+  if (asked->MajorFunction == IRP_MJ_READ) return read_bundle(adapter, *file, irp);
+  if (asked->MajorFunction == IRP_MJ_WRITE) return write_bundle(adapter, *file, irp);
+  return register_rings(adapter, *file, irp);
 }
 
 }  // namespace
@@ -145,48 +133,30 @@ NTSTATUS finish(PIRP irp, NTSTATUS status) {
   return status;
 }
 
-NTSTATUS create_control_device(Adapter& adapter, NET_LUID luid) {
-  const ULONG index = static_cast<ULONG>(luid.Info.NetLuidIndex);
-  Name name, symbolic;
-  if (!name.set(L"\\Device\\RINGTUN", index) || !symbolic.set(L"\\DosDevices\\Global\\RINGTUN", index)) {
-    return STATUS_BUFFER_TOO_SMALL;
-  }
-  PDRIVER_DISPATCH functions[IRP_MJ_MAXIMUM_FUNCTION + 1] = {};
-  functions[IRP_MJ_CREATE] = functions[IRP_MJ_CLEANUP] = functions[IRP_MJ_DEVICE_CONTROL] = dispatch;
-  functions[IRP_MJ_READ] = functions[IRP_MJ_WRITE] = dispatch;
-  functions[IRP_MJ_CLOSE] = close;
-  UNICODE_STRING access;
-  RtlInitUnicodeString(&access, L"D:P(A;;GA;;;SY)(A;;GA;;;BA)");
-  NDIS_DEVICE_OBJECT_ATTRIBUTES attributes = {};
-  attributes.Header = {NDIS_OBJECT_TYPE_DEVICE_OBJECT_ATTRIBUTES, NDIS_DEVICE_OBJECT_ATTRIBUTES_REVISION_1,
-                       NDIS_SIZEOF_DEVICE_OBJECT_ATTRIBUTES_REVISION_1};
-  attributes.DeviceName = &name.string;
-  attributes.SymbolicName = &symbolic.string;
-  attributes.MajorFunctions = functions;
-  attributes.ExtensionSize = sizeof(Control);
-  attributes.DefaultSDDLString = &access;
-  PDEVICE_OBJECT device = nullptr;
-  NTSTATUS status = NdisRegisterDeviceEx(driver.handle, &attributes, &device, &adapter.device);
-  if (status != NDIS_STATUS_SUCCESS) return status;
-  // Who opens it from here on finds an extension of zeros, and is refused.
-  Control& control = control_of(device);
-  ExInitializeRundownProtection(&control.rundown);
-  InitializeListHead(&control.files);
-  status = initialize_reads(control.reads);
-  if (NT_SUCCESS(status)) status = require_high_integrity(device);
-  if (!NT_SUCCESS(status)) {
-    NdisDeregisterDeviceEx(adapter.device);
-    return status;
-  }
-  device->Flags |= DO_DIRECT_IO;
-  adapter.control = &control;
-  __atomic_store_n(&control.adapter, &adapter, __ATOMIC_RELEASE);
-  return STATUS_SUCCESS;
+void give_back(const Rings& rings) {
+  if (rings.bundles != nullptr) return delete_bundles(rings.bundles);
+  unlock(rings.to_user);
+  unlock(rings.to_network);
 }
 
-void delete_control_device(Adapter& adapter) {
-  ExWaitForRundownProtectionRelease(&adapter.control->rundown);
-  NdisDeregisterDeviceEx(adapter.device);
+// The rundown keeps the adapter while a request is inside. If it has gone or is not there yet, its session went with
+// it, and there is nothing to clean up. NT cleans a file up before it closes it, Wine only closes it.
+NTSTATUS NTAPI dispatch(PDEVICE_OBJECT device, PIRP irp) {
+  Adapter& adapter = *static_cast<Adapter*>(NdisGetDeviceReservedExtension(device));
+  const PIO_STACK_LOCATION asked = IoGetCurrentIrpStackLocation(irp);
+  OpenFile* const file = static_cast<OpenFile*>(asked->FileObject->FsContext);
+  const bool is_close = asked->MajorFunction == IRP_MJ_CLOSE;
+  const bool is_end = is_close || asked->MajorFunction == IRP_MJ_CLEANUP;
+  const bool is_inside = !(is_close && file->is_cleaned_up) &&
+                         __atomic_load_n(&adapter.is_ready, __ATOMIC_ACQUIRE) != 0 &&
+                         ExAcquireRundownProtection(&adapter.rundown);
+  NTSTATUS status = is_end ? STATUS_SUCCESS : STATUS_DEVICE_REMOVED;
+  irp->IoStatus.Information = 0;
+  if (is_inside) status = is_end ? cleanup(adapter, *file) : serve(adapter, file, irp);
+  if (is_close) delete file;
+  if (status != STATUS_PENDING) finish(irp, status);
+  if (is_inside) ExReleaseRundownProtection(&adapter.rundown);
+  return status;
 }
 
 }  // namespace wintun

@@ -1,18 +1,13 @@
-// The driver's and an adapter's life as NDIS drives them: DriverEntry tells NDIS what to call; an adapter is
-// initialized, then restarted and paused in turn, then halted. From a packet's call (send.cpp) it is ToUser::give,
-// reserve, fill and Host::copy to the packet in the ring. The calls here come one at a time for an adapter, at
-// PASSIVE_LEVEL unless another is said.
-#include "driver/ndis/control.hpp"
+// Where the driver begins and ends: DriverEntry tells NDIS what to call. From a packet's call (packets.cpp) it is
+// ToUser::give, reserve, fill and Host::copy to the packet in the ring. An adapter is initialized, then restarted and
+// paused in turn, then halted; these calls come one at a time for it, at PASSIVE_LEVEL unless another is said.
+#include "driver/ndis/adapter.hpp"
 
 namespace wintun {
 
 Driver driver;
 
 namespace {
-
-constexpr ULONG kOldestNdis = NDIS_RUNTIME_VERSION_620;
-constexpr ULONG kNewestNdis = NDIS_RUNTIME_VERSION_683;
-constexpr ULONG kNdisWithRevision3 = 0x00060050;  // 6.80
 
 // A process ends. Its handles are closed after this; but a duplicate in another process would keep the registration,
 // and memory must not stay locked when its process goes.
@@ -23,39 +18,6 @@ VOID NTAPI process_changed(HANDLE, HANDLE process, BOOLEAN is_new) {
     SerialHold hold(adapter->serial);
     if (adapter->owner_process == process) adapter->end_session();
   }
-}
-
-NDIS_STATUS NTAPI initialize(NDIS_HANDLE handle, NDIS_HANDLE, PNDIS_MINIPORT_INIT_PARAMETERS parameters) {
-  Adapter* const adapter = new Adapter(handle);
-  if (adapter == nullptr) return NDIS_STATUS_RESOURCES;
-  NDIS_STATUS status = adapter->allocate();
-  if (status == NDIS_STATUS_SUCCESS) status = set_attributes(*adapter);
-  if (status == NDIS_STATUS_SUCCESS) status = create_control_device(*adapter, parameters->NetLuid);
-  if (status != NDIS_STATUS_SUCCESS) {
-    delete adapter;
-    return status;
-  }
-  SerialHold all(driver.serial);
-  adapter->next = driver.adapters;
-  driver.adapters = adapter;
-  return NDIS_STATUS_SUCCESS;
-}
-
-VOID NTAPI halt(NDIS_HANDLE context, NDIS_HALT_ACTION) {
-  Adapter* const adapter = static_cast<Adapter*>(context);
-  {
-    SerialHold hold(adapter->serial);
-    adapter->removed = adapter->halting = true;
-  }
-  evict(*adapter);
-  {
-    SerialHold all(driver.serial);
-    Adapter** at = &driver.adapters;
-    while (*at != adapter) at = &(*at)->next;
-    *at = adapter->next;
-  }
-  delete_control_device(*adapter);
-  delete adapter;
 }
 
 NDIS_STATUS NTAPI restart(NDIS_HANDLE context, PNDIS_MINIPORT_RESTART_PARAMETERS) {
@@ -72,15 +34,10 @@ NDIS_STATUS NTAPI pause(NDIS_HANDLE context, PNDIS_MINIPORT_PAUSE_PARAMETERS) {
 
 // A removal that is only asked for may be called off: the adapter then takes new sessions, the old one is gone.
 VOID NTAPI pnp_event(NDIS_HANDLE context, PNET_DEVICE_PNP_EVENT event) {
-  Adapter& adapter = *static_cast<Adapter*>(context);
   const NDIS_DEVICE_PNP_EVENT what = event->DevicePnPEvent;
-  if (what == NdisDevicePnPEventSurpriseRemoved) {
-    SerialHold hold(adapter.serial);
-    adapter.removed = true;
-  } else if (what != NdisDevicePnPEventQueryRemoved && what != NdisDevicePnPEventRemoved) {
-    return;
-  }
-  evict(adapter);
+  const bool is_surprise = what == NdisDevicePnPEventSurpriseRemoved;
+  if (!is_surprise && what != NdisDevicePnPEventQueryRemoved && what != NdisDevicePnPEventRemoved) return;
+  evict(*static_cast<Adapter*>(context), is_surprise ? Removal::by_surprise : Removal::none);
 }
 
 // The system goes down, perhaps by a bug check at any level: there is no hardware to stop, and nothing may wait.
@@ -96,7 +53,7 @@ VOID NTAPI unload(PDRIVER_OBJECT) {
 
 NDIS_STATUS register_miniport(PDRIVER_OBJECT object, PUNICODE_STRING registry_path) {
   NDIS_MINIPORT_DRIVER_CHARACTERISTICS calls = {};
-  const bool is_newer = driver.ndis_version >= kNdisWithRevision3;
+  const bool is_newer = driver.ndis_version >= NDIS_RUNTIME_VERSION_680;
   calls.Header.Type = NDIS_OBJECT_TYPE_MINIPORT_DRIVER_CHARACTERISTICS;
   calls.Header.Revision =
       is_newer ? NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3 : NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_2;
@@ -104,8 +61,8 @@ NDIS_STATUS register_miniport(PDRIVER_OBJECT object, PUNICODE_STRING registry_pa
                                : NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_2;
   calls.MajorNdisVersion = static_cast<UCHAR>(driver.ndis_version >> 16);
   calls.MinorNdisVersion = static_cast<UCHAR>(driver.ndis_version);
-  calls.MajorDriverVersion = kDriverMajor;
-  calls.MinorDriverVersion = kDriverMinor;
+  calls.MajorDriverVersion = RINGTUN_VERSION_MAJOR;
+  calls.MinorDriverVersion = RINGTUN_VERSION_MINOR;
   calls.InitializeHandlerEx = initialize;
   calls.HaltHandlerEx = halt;
   calls.UnloadHandler = unload;
@@ -122,14 +79,11 @@ NDIS_STATUS register_miniport(PDRIVER_OBJECT object, PUNICODE_STRING registry_pa
 
 }  // namespace
 
-}  // namespace wintun
-
 extern "C" NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT object, PUNICODE_STRING registry_path) {
-  using namespace wintun;
   const ULONG version = NdisGetVersion();
-  if (version < kOldestNdis) return NDIS_STATUS_BAD_VERSION;
+  if (version < NDIS_RUNTIME_VERSION_620) return NDIS_STATUS_BAD_VERSION;
   driver = {};
-  driver.ndis_version = version < kNewestNdis ? version : kNewestNdis;
+  driver.ndis_version = version < NDIS_RUNTIME_VERSION_683 ? version : NDIS_RUNTIME_VERSION_683;
   driver.pool = version < NDIS_RUNTIME_VERSION_630 ? NonPagedPool : NonPagedPoolNx;  // 6.20 is Windows 7
   driver.serial.initialize();
   const NTSTATUS status = PsSetCreateProcessNotifyRoutine(process_changed, FALSE);
@@ -138,3 +92,5 @@ extern "C" NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT object, PUNICODE_STRING reg
   if (registered != NDIS_STATUS_SUCCESS) PsSetCreateProcessNotifyRoutine(process_changed, TRUE);
   return registered;
 }
+
+}  // namespace wintun

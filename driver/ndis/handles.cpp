@@ -1,9 +1,8 @@
-// Takes the handles of a control device from the programs that hold them, when its adapter is to go. The device
-// stands beside the adapter's stack of devices, so open handles do not keep the adapter; but they would keep the
-// driver in memory, and its update would ask for a restart. PASSIVE_LEVEL, no lock held.
-// There is no documented way to list handles; this is the one that system tools use. If it fails, removal goes on and
-// the handles stay, good for nothing but being closed.
-#include "driver/ndis/control.hpp"
+// Takes the handles of an adapter's device from the programs that hold them, when it is to go: they would not keep
+// the adapter, but the driver in memory. There is no documented way to list handles; this is the one that system
+// tools use (docs/driver-ndis.md). If it fails, the handles stay, good for nothing but being closed. PASSIVE_LEVEL,
+// no lock held.
+#include "driver/ndis/adapter.hpp"
 
 namespace wintun {
 
@@ -12,40 +11,34 @@ namespace {
 constexpr ULONG kSystemExtendedHandleInformation = 64;
 
 struct SystemHandle {
-  PVOID Object;
-  ULONG_PTR UniqueProcessId;
-  ULONG_PTR HandleValue;
-  ULONG GrantedAccess;
-  USHORT CreatorBackTraceIndex;
-  USHORT ObjectTypeIndex;
-  ULONG HandleAttributes;
-  ULONG Reserved;
+  PVOID object;
+  HANDLE process;  // its number
+  HANDLE handle;
+  ULONG others[4];  // access, types, attributes
 };
 struct SystemHandles {
-  ULONG_PTR NumberOfHandles;
-  ULONG_PTR Reserved;
-  SystemHandle Handles[1];
+  ULONG_PTR count;
+  ULONG_PTR reserved;
+  SystemHandle handles[1];
 };
+static_assert(sizeof(SystemHandle) == 40 && sizeof(SystemHandles) == 56);
 
 // A copy of the system's table, from paged pool, or null. It grows while it is asked for, hence the loop.
 SystemHandles* list_handles() {
-  ULONG bytes = 0x10000;
-  for (unsigned tries = 0; tries < 8; ++tries) {
+  for (ULONG bytes = 0x10000; bytes <= 0x10000000; bytes *= 2) {
     void* const table = ExAllocatePoolWithTag(PagedPool, bytes, kPoolTag);
     if (table == nullptr) return nullptr;
-    ULONG needed = 0;
-    const NTSTATUS status = ZwQuerySystemInformation(kSystemExtendedHandleInformation, table, bytes, &needed);
+    const NTSTATUS status = ZwQuerySystemInformation(kSystemExtendedHandleInformation, table, bytes, nullptr);
     if (NT_SUCCESS(status)) return static_cast<SystemHandles*>(table);
     ExFreePoolWithTag(table, kPoolTag);
     if (status != STATUS_INFO_LENGTH_MISMATCH) return nullptr;
-    bytes = (needed > bytes ? needed : bytes) * 2;
   }
   return nullptr;
 }
 
-bool is_open_file(Control& control, PVOID object) {
-  Host::SpinHold hold(control.files_lock);
-  for (LIST_ENTRY* entry = control.files.Flink; entry != &control.files; entry = entry->Flink) {
+bool is_open_file(Adapter& adapter, PVOID object) {
+  SerialHold hold(adapter.serial);
+  for (LIST_ENTRY* entry = adapter.files.Flink; entry != &adapter.files; entry = entry->Flink) {
     if (CONTAINING_RECORD(entry, OpenFile, link)->file == object) return true;
   }
   return false;
@@ -54,14 +47,13 @@ bool is_open_file(Control& control, PVOID object) {
 // The handle may have been closed, and its number be another's, since the table was made: look again from inside.
 void close_in_process(const SystemHandle& found) {
   PEPROCESS process = nullptr;
-  if (!NT_SUCCESS(PsLookupProcessByProcessId(reinterpret_cast<HANDLE>(found.UniqueProcessId), &process))) return;
-  const HANDLE handle = reinterpret_cast<HANDLE>(found.HandleValue);
+  if (!NT_SUCCESS(PsLookupProcessByProcessId(found.process, &process))) return;
   KAPC_STATE before;
   KeStackAttachProcess(reinterpret_cast<PKPROCESS>(process), &before);
   PVOID object = nullptr;
-  if (NT_SUCCESS(ObReferenceObjectByHandle(handle, 0, *IoFileObjectType, UserMode, &object, nullptr))) {
+  if (NT_SUCCESS(ObReferenceObjectByHandle(found.handle, 0, *IoFileObjectType, UserMode, &object, nullptr))) {
     ObDereferenceObject(object);
-    if (object == found.Object) ObCloseHandle(handle, UserMode);
+    if (object == found.object) ObCloseHandle(found.handle, UserMode);
   }
   KeUnstackDetachProcess(&before);
   ObDereferenceObject(process);
@@ -69,16 +61,16 @@ void close_in_process(const SystemHandle& found) {
 
 }  // namespace
 
-void evict(Adapter& adapter) {
+void evict(Adapter& adapter, Removal removal) {
   {
     SerialHold hold(adapter.serial);
+    if (removal > adapter.removal) adapter.removal = removal;
     adapter.end_session();
   }
   SystemHandles* const table = list_handles();
   if (table == nullptr) return;
-  for (ULONG_PTR i = 0; i < table->NumberOfHandles; ++i) {
-    const SystemHandle& found = table->Handles[i];
-    if (is_open_file(*adapter.control, found.Object)) close_in_process(found);
+  for (ULONG_PTR i = 0; i < table->count; ++i) {
+    if (is_open_file(adapter, table->handles[i].object)) close_in_process(table->handles[i]);
   }
   ExFreePoolWithTag(table, kPoolTag);
 }

@@ -1,7 +1,6 @@
 // What NT and NDIS offer to driver/core. One for an adapter; core calls it at the levels that docs/driver.md lists.
 // A packet is 16 bytes of a buffer's MiniportReserved, which belong to the miniport while it has the buffer: of a
-// NET_BUFFER on the way to the program, of a NET_BUFFER_LIST on the way to the network.
-// send.cpp and receive.cpp have the functions of their direction, adapter.cpp those of the whole.
+// NET_BUFFER on the way to the program, of a NET_BUFFER_LIST on the way to the network (packets.cpp).
 #pragma once
 
 #include "driver/core/to_network.hpp"
@@ -33,28 +32,21 @@ struct Rings {
 
 class Host : Unique {
  public:
-  class TransitionLock : Unique {
-   public:
-    ~TransitionLock() {
-      if (lock_ != nullptr) NdisFreeRWLock(lock_);
+  struct TransitionLock {
+    bool allocate(NDIS_HANDLE owner) { return (lock = NdisAllocateRWLock(owner)) != nullptr; }
+    void free() {
+      if (lock != nullptr) NdisFreeRWLock(lock);
     }
-    bool allocate(NDIS_HANDLE owner) { return (lock_ = NdisAllocateRWLock(owner)) != nullptr; }
-
-   private:
-    friend class Host;
-    PNDIS_RW_LOCK_EX lock_ = nullptr;
+    PNDIS_RW_LOCK_EX lock = nullptr;
   };
 
   // Raises to DISPATCH_LEVEL, as SpinHold does.
   template <auto kAcquire>
-  class TransitionHold : Unique {
-   public:
-    explicit TransitionHold(TransitionLock& lock) : lock_(lock.lock_) { kAcquire(lock_, &state_, 0); }
-    ~TransitionHold() { NdisReleaseRWLock(lock_, &state_); }
-
-   private:
-    PNDIS_RW_LOCK_EX lock_;
-    LOCK_STATE_EX state_;
+  struct TransitionHold : Unique {
+    explicit TransitionHold(TransitionLock& transition) : lock(transition.lock) { kAcquire(lock, &state, 0); }
+    ~TransitionHold() { NdisReleaseRWLock(lock, &state); }
+    PNDIS_RW_LOCK_EX lock;
+    LOCK_STATE_EX state;
   };
   using SharedHold = TransitionHold<NdisAcquireRWLockRead>;
   using ExclusiveHold = TransitionHold<NdisAcquireRWLockWrite>;
@@ -62,14 +54,11 @@ class Host : Unique {
   struct SpinLock {
     KSPIN_LOCK lock = 0;  // what KeInitializeSpinLock stores
   };
-  class SpinHold : Unique {
-   public:
-    explicit SpinHold(SpinLock& lock) : lock_(lock.lock), before_(KeAcquireSpinLockRaiseToDpc(&lock.lock)) {}
-    ~SpinHold() { KeReleaseSpinLock(&lock_, before_); }
-
-   private:
-    KSPIN_LOCK& lock_;
-    KIRQL before_;
+  struct SpinHold : Unique {
+    explicit SpinHold(SpinLock& spin) : lock(spin.lock), before(KeAcquireSpinLockRaiseToDpc(&spin.lock)) {}
+    ~SpinHold() { KeReleaseSpinLock(&lock, before); }
+    KSPIN_LOCK& lock;
+    KIRQL before;
   };
 
   struct Packet {
@@ -89,14 +78,14 @@ class Host : Unique {
   InFlight<Packet>& in_flight(Packet& packet) { return packet.flight; }
   void let_others_run();
 
-  // To the program (send.cpp). DISPATCH_LEVEL or below.
+  // To the program. DISPATCH_LEVEL or below.
   uint32_t size(Packet& packet) { return buffer_of(packet).DataLength; }
   void copy(Packet& packet, uint8_t* into);
   void complete(Packet& packet, Outcome outcome);
   void complete(Packet& packet, NDIS_STATUS status);
   void wake_program();
 
-  // To the network (receive.cpp). wrap and indicate at DISPATCH_LEVEL, under the shared lock, by the thread alone.
+  // To the network. wrap and indicate at DISPATCH_LEVEL, under the shared lock, by the thread alone.
   Packet* wrap(uint8_t* data, uint32_t size, uint32_t version);
   void indicate();
   void unwrap(Packet& packet) { NdisFreeNetBufferList(&list_of(packet)); }
@@ -107,7 +96,7 @@ class Host : Unique {
   bool wait_for_program();
 
   NDIS_HANDLE adapter = nullptr;  // as NDIS names it
-  NDIS_HANDLE pool = nullptr;     // of the lists that receive.cpp makes
+  NDIS_HANDLE pool = nullptr;     // of the lists that wrap() makes
   Rings rings = {};               // written while disconnected
   KEVENT stop;                    // the thread shall end
   // Drops that core does not see, from any thread: sends that could not be mapped, packets that no bundle can hold

@@ -1,8 +1,7 @@
-// What the adapter says of itself: its attributes, its link, and what the stack and management tools ask that NDIS
-// does not answer from the attributes by itself (docs/driver-ndis.md). Exact lengths: too little room is
-// BUFFER_TOO_SHORT (a query) or INVALID_LENGTH (a set) with the bytes that are needed, and nothing is written or
-// changed; what is not known is NOT_SUPPORTED. DISPATCH_LEVEL or below, except OID_PNP_SET_POWER, which comes at
-// PASSIVE_LEVEL and waits for packets.
+// What the adapter says of itself: its attributes, its link, and what NDIS does not answer from the attributes by
+// itself (docs/driver-ndis.md). Exact lengths: too little room is BUFFER_TOO_SHORT (a query) or INVALID_LENGTH (a
+// set) with the bytes that are needed, and nothing is written or changed. DISPATCH_LEVEL or below, except
+// OID_PNP_SET_POWER, which comes at PASSIVE_LEVEL and waits for packets.
 #include "driver/ndis/adapter.hpp"
 
 namespace wintun {
@@ -13,7 +12,7 @@ using Query = decltype(NDIS_OID_REQUEST::DATA.QUERY_INFORMATION);
 using Set = decltype(NDIS_OID_REQUEST::DATA.SET_INFORMATION);
 
 constexpr char kVendor[] = "RingTUN layer 3 tunnel";
-constexpr ULONG kVersion = kDriverMajor << 16 | kDriverMinor;
+constexpr ULONG kVersion = RINGTUN_VERSION_MAJOR << 16 | RINGTUN_VERSION_MINOR;
 constexpr ULONG kNoVendor = 0xFFFFFFFF;  // no IEEE number
 constexpr ULONG kReady = NdisHardwareStatusReady;
 constexpr ULONG64 kLinkSpeed = 100'000'000'000;
@@ -47,7 +46,6 @@ NDIS_STATISTICS_INFO statistics(const Adapter& adapter) {
   info.ifOutDiscards = out.drops.value() + adapter.host.drops(Direction::to_user);
   return info;
 }
-static_assert(sizeof(NDIS_STATISTICS_INFO) == NDIS_SIZEOF_STATISTICS_INFO_REVISION_1);
 
 // Counters have 64 bits; who has room for 32 only gets those, and is told of the others.
 template <auto kCounter>
@@ -72,15 +70,13 @@ NDIS_STATUS query_power(const Adapter&, Query& query) {
   return NDIS_STATUS_SUCCESS;
 }
 
-NDIS_STATUS set_only(const Adapter&, Query&) { return NDIS_STATUS_NOT_SUPPORTED; }
-
 constexpr NDIS_INTERRUPT_MODERATION_PARAMETERS kNoModeration = {
     {NDIS_OBJECT_TYPE_DEFAULT, NDIS_INTERRUPT_MODERATION_PARAMETERS_REVISION_1,
      NDIS_SIZEOF_INTERRUPT_MODERATION_PARAMETERS_REVISION_1},
     0,
     NdisInterruptModerationNotSupported};
 
-// Every OID that is supported, and what answers a query of it.
+// Every OID that is supported, and what answers a query of it, unless it can be set only.
 struct Supported {
   NDIS_OID oid;
   NDIS_STATUS (*query)(const Adapter&, Query&);
@@ -100,30 +96,23 @@ constexpr Supported kSupported[] = {
     {OID_GEN_STATISTICS, all_statistics},
     {OID_GEN_XMIT_OK, counter<&NDIS_STATISTICS_INFO::ifHCOutUcastPkts>},
     {OID_GEN_RCV_OK, counter<&NDIS_STATISTICS_INFO::ifHCInUcastPkts>},
-    {OID_GEN_CURRENT_PACKET_FILTER, set_only},
-    {OID_GEN_CURRENT_LOOKAHEAD, set_only},
+    {OID_GEN_CURRENT_PACKET_FILTER, nullptr},
+    {OID_GEN_CURRENT_LOOKAHEAD, nullptr},
     {OID_PNP_QUERY_POWER, query_power},
-    {OID_PNP_SET_POWER, set_only},
+    {OID_PNP_SET_POWER, nullptr},
 };
-struct OidList {
+constexpr struct OidList {
   constexpr OidList() {
     for (size_t i = 0; i < sizeof(oids) / sizeof(*oids); ++i) oids[i] = kSupported[i].oid;
   }
   NDIS_OID oids[sizeof(kSupported) / sizeof(*kSupported)] = {};
-};
-constexpr OidList kOids;
+} kOids;
 
 NDIS_STATUS query_information(const Adapter& adapter, Query& query) {
   for (const Supported& one : kSupported) {
-    if (one.oid == query.Oid) return one.query(adapter, query);
+    if (one.oid == query.Oid && one.query != nullptr) return one.query(adapter, query);
   }
   return NDIS_STATUS_NOT_SUPPORTED;
-}
-
-NDIS_STATUS set_power(Adapter& adapter, ULONG value) {
-  if (value < NdisDeviceStateD0 || value > NdisDeviceStateD3) return NDIS_STATUS_INVALID_DATA;
-  adapter.state.set_power(static_cast<Power>(value - NdisDeviceStateD0), adapter.to_user, adapter.to_network);
-  return NDIS_STATUS_SUCCESS;
 }
 
 NDIS_STATUS set_information(Adapter& adapter, Set& set) {
@@ -137,12 +126,17 @@ NDIS_STATUS set_information(Adapter& adapter, Set& set) {
   if (set.InformationBufferLength != sizeof(value)) return NDIS_STATUS_INVALID_LENGTH;
   memcpy(&value, set.InformationBuffer, sizeof(value));
   set.BytesRead = sizeof(value);
-  if (is_power) return set_power(adapter, value);
+  if (is_power && (value < NdisDeviceStateD0 || value > NdisDeviceStateD3)) return NDIS_STATUS_INVALID_DATA;
   // NDIS keeps filter and lookahead and answers for them; packets are indicated all and whole.
-  return is_filter && (value & ~kPacketFilters) != 0 ? NDIS_STATUS_NOT_SUPPORTED : NDIS_STATUS_SUCCESS;
+  if (is_filter && (value & ~kPacketFilters) != 0) return NDIS_STATUS_NOT_SUPPORTED;
+  const Power power = static_cast<Power>(value - NdisDeviceStateD0);
+  if (is_power) adapter.state.set_power(power, adapter.to_user, adapter.to_network);
+  return NDIS_STATUS_SUCCESS;
 }
 
-NDIS_STATUS set_registration(Adapter& adapter) {
+}  // namespace
+
+NDIS_STATUS set_attributes(Adapter& adapter) {
   NDIS_MINIPORT_ADAPTER_ATTRIBUTES attributes = {};
   auto& registration = attributes.RegistrationAttributes;
   registration.Header = {NDIS_OBJECT_TYPE_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES,
@@ -152,25 +146,23 @@ NDIS_STATUS set_registration(Adapter& adapter) {
   registration.AttributeFlags =
       NDIS_MINIPORT_ATTRIBUTES_NO_HALT_ON_SUSPEND | NDIS_MINIPORT_ATTRIBUTES_SURPRISE_REMOVE_OK;
   registration.InterfaceType = NdisInterfaceInternal;
-  return NdisMSetMiniportAttributes(adapter.host.adapter, &attributes);
-}
+  const NDIS_STATUS status = NdisMSetMiniportAttributes(adapter.host.adapter, &attributes);
+  if (status != NDIS_STATUS_SUCCESS) return status;
 
-NDIS_STATUS set_general(Adapter& adapter) {
   const bool is_newer = driver.ndis_version >= NDIS_RUNTIME_VERSION_630;
   NDIS_PM_CAPABILITIES power = {};  // nothing wakes the system
   power.Header.Type = NDIS_OBJECT_TYPE_DEFAULT;
   power.Header.Revision = is_newer ? NDIS_PM_CAPABILITIES_REVISION_2 : NDIS_PM_CAPABILITIES_REVISION_1;
   power.Header.Size =
       is_newer ? NDIS_SIZEOF_NDIS_PM_CAPABILITIES_REVISION_2 : NDIS_SIZEOF_NDIS_PM_CAPABILITIES_REVISION_1;
-  NDIS_MINIPORT_ADAPTER_ATTRIBUTES attributes = {};
+  attributes = {};
   auto& general = attributes.GeneralAttributes;
   general.Header = {NDIS_OBJECT_TYPE_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES,
                     NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_2,
                     NDIS_SIZEOF_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_2};
   general.MediaType = NdisMediumIP;
   general.MtuSize = general.LookaheadSize = kMaxPacketSize;
-  general.MaxXmitLinkSpeed = general.XmitLinkSpeed = kLinkSpeed;
-  general.MaxRcvLinkSpeed = general.RcvLinkSpeed = kLinkSpeed;
+  general.MaxXmitLinkSpeed = general.XmitLinkSpeed = general.MaxRcvLinkSpeed = general.RcvLinkSpeed = kLinkSpeed;
   general.MediaConnectState = MediaConnectStateDisconnected;
   general.MediaDuplexState = MediaDuplexStateFull;
   general.MacOptions =
@@ -187,13 +179,6 @@ NDIS_STATUS set_general(Adapter& adapter) {
   return NdisMSetMiniportAttributes(adapter.host.adapter, &attributes);
 }
 
-}  // namespace
-
-NDIS_STATUS set_attributes(Adapter& adapter) {
-  const NDIS_STATUS status = set_registration(adapter);
-  return status == NDIS_STATUS_SUCCESS ? set_general(adapter) : status;
-}
-
 NDIS_STATUS NTAPI oid_request(NDIS_HANDLE context, PNDIS_OID_REQUEST request) {
   Adapter& adapter = *static_cast<Adapter*>(context);
   const NDIS_REQUEST_TYPE type = request->RequestType;
@@ -202,7 +187,6 @@ NDIS_STATUS NTAPI oid_request(NDIS_HANDLE context, PNDIS_OID_REQUEST request) {
   return is_query ? query_information(adapter, request->DATA.QUERY_INFORMATION) : NDIS_STATUS_NOT_SUPPORTED;
 }
 
-// DISPATCH_LEVEL or below.
 void Adapter::indicate_link(NDIS_MEDIA_CONNECT_STATE connected) {
   NDIS_LINK_STATE link_state = {};
   link_state.Header = {NDIS_OBJECT_TYPE_DEFAULT, NDIS_LINK_STATE_REVISION_1, NDIS_SIZEOF_LINK_STATE_REVISION_1};
