@@ -8,9 +8,9 @@ static_assert(alignof(Adapter) == sizeof(PVOID));  // as the extension of a devi
 
 namespace {
 
-// A name with the LUID's index behind it. 32 characters are enough for each.
+// A name with the LUID's index behind it. 40 characters are enough for each.
 struct Name {
-  WCHAR text[32];
+  WCHAR text[40];
   UNICODE_STRING string{0, sizeof(text), text};
   bool set(PCWSTR prefix, ULONG index) {
     WCHAR digits[9];

@@ -53,7 +53,7 @@ struct OidResult {
 class Adapter {
  public:
   struct Options {
-    std::uint16_t luid_index = 1;
+    std::uint32_t luid_index = 1;       // 24 bits
     std::uint16_t interface_type = 53;  // IF_TYPE_PROP_VIRTUAL
   };
   explicit Adapter(Driver& driver) : Adapter(driver, Options{}) {}

@@ -83,12 +83,12 @@ TEST_F(LifecycleTest, the_oldest_ndis_is_6_20) {
 
 TEST_F(LifecycleTest, each_adapter_has_a_device_by_the_index_of_its_luid) {
   kernel::Adapter::Options options;
-  options.luid_index = 32768;
+  options.luid_index = 0xFFFFFF;
   kernel::Adapter other(*driver_, options);
   ASSERT_EQ(other.start(), kSuccess);
   ASSERT_EQ(adapter().start(), kSuccess);
   EXPECT_EQ(program().open(u"\\\\.\\Device\\RINGTUN1").status, kSuccess);
-  const auto opened = program().open(u"\\\\.\\Global\\RINGTUN32768");
+  const auto opened = program().open(u"\\\\.\\Global\\RINGTUN16777215");
   ASSERT_EQ(opened.status, kSuccess);
   ProgramRings rings(program());
   EXPECT_EQ(enroll(opened.handle, rings), kSuccess);

@@ -92,7 +92,7 @@ NdisStatus Adapter::initialize() {
   parameters.Header = {NDIS_OBJECT_TYPE_MINIPORT_INIT_PARAMETERS, NDIS_MINIPORT_INIT_PARAMETERS_REVISION_1,
                        sizeof(parameters)};
   parameters.IfIndex = body.options.luid_index + 10u;
-  parameters.NetLuid.Info.NetLuidIndex = body.options.luid_index;
+  parameters.NetLuid.Info.NetLuidIndex = body.options.luid_index & 0xFFFFFF;
   parameters.NetLuid.Info.IfType = body.options.interface_type;
   const NdisStatus status = body.driver->functions.InitializeHandlerEx(&body, body.driver->context, &parameters);
   expect_passive_after("MiniportInitializeEx");
