@@ -1,7 +1,6 @@
 """The host's side of an embedded device, for `TunDevice`: a blocking socket-like object, UDP and ping.
 
-The stack below is native and never waits with the GIL held; what would have to wait answers None, and is waited for
-here. asyncio is in _stack_asyncio.py. Any thread may call anything.
+The stack below is native and never waits with the GIL held; what cannot be done in time answers None. asyncio is in _stack_asyncio.py. Any thread may call anything.
 """
 
 from __future__ import annotations
@@ -142,16 +141,11 @@ class _Socket:
         """Whether close() was called."""
         return bool(self._native.error == errno.EBADF)
 
-    def _deadline(self) -> Optional[float]:
-        return None if self._timeout is None else time.monotonic() + self._timeout
-
-    def _wait(self, wait: Any, deadline: Optional[float], doing: str) -> None:
+    def _late(self, doing: str) -> OSError:
         doing = f"{doing} on the embedded device {self._native.device!r}"
         if self._timeout == 0:
-            raise BlockingIOError(errno.EAGAIN, f"{doing}: not possible without waiting; try again when select() says")
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not wait(left):
-            raise TimeoutError(errno.ETIMEDOUT, f"{doing}: not within the {self._timeout} s of settimeout()")
+            return BlockingIOError(errno.EAGAIN, f"{doing}: not possible without waiting; try again when select() says")
+        return TimeoutError(errno.ETIMEDOUT, f"{doing}: not within the {self._timeout} s of settimeout()")
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -220,22 +214,22 @@ class StackSocket(_Socket):
         _no_flags("send", flags)
         if len(memoryview(data)) == 0:
             return 0
-        deadline = self._deadline()
-        while (sent := self._native.send(data)) is None:
-            self._wait(self._native.wait_writable, deadline, f"sending to {self._peer()}")
+        if (sent := self._native.send(data, self._timeout)) is None:
+            raise self._late(f"sending to {self._peer()}")
         return sent
 
     def sendall(self, data: Buffer, flags: int = 0) -> None:
         """All of it. On an exception nobody can say how much went. Errors as send()."""
         _no_flags("sendall", flags)
         view = memoryview(data).cast("B")
-        deadline = self._deadline()
+        left = self._timeout
+        deadline = time.monotonic() + left if left else None
         while view:
-            sent = self._native.send(view[: _CHUNK * 16])
-            if sent is None:
-                self._wait(self._native.wait_writable, deadline, f"sending to {self._peer()}")
-            else:
-                view = view[sent:]
+            if (sent := self._native.send(view[: _CHUNK * 16], left)) is None:
+                raise self._late(f"sending to {self._peer()}")
+            view = view[sent:]
+            if deadline is not None:
+                left = max(0.0, deadline - time.monotonic())
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """At least one byte and at most `size`; empty when the peer has finished.
@@ -247,9 +241,8 @@ class StackSocket(_Socket):
         """
         _no_flags("recv", flags)
         check_size("recv", size)
-        deadline = self._deadline()
-        while (data := self._native.receive(size)) is None:
-            self._wait(self._native.wait_readable, deadline, f"receiving from {self._peer()}")
+        if (data := self._native.receive(size, self._timeout)) is None:
+            raise self._late(f"receiving from {self._peer()}")
         return data
 
     def recv_into(self, buffer: Buffer, size: int = 0, flags: int = 0) -> int:
@@ -264,9 +257,8 @@ class StackSocket(_Socket):
             view = view[:size]
         if not view:
             return 0
-        deadline = self._deadline()
-        while (got := self._native.receive_into(view)) is None:
-            self._wait(self._native.wait_readable, deadline, f"receiving from {self._peer()}")
+        if (got := self._native.receive_into(view, self._timeout)) is None:
+            raise self._late(f"receiving from {self._peer()}")
         return got
 
     def shutdown(self, how: int) -> None:
@@ -408,9 +400,8 @@ class StackDatagramSocket(_Socket):
             TimeoutError: none within the timeout.
         """
         check_size("recvfrom", size)
-        deadline = self._deadline()
-        while (got := self._native.receive(size)) is None:
-            self._wait(self._native.wait_readable, deadline, "receiving a datagram")
+        if (got := self._native.receive(size, self._timeout)) is None:
+            raise self._late("receiving a datagram")
         return got[0], python_address(got[1])
 
     def recv(self, size: int = 65535) -> bytes:

@@ -499,23 +499,27 @@ def test_a_loop_that_ends_with_connections_open_takes_them_along(pair):
 @pytest.mark.parametrize(
     "call",
     [
-        'tun.create_connection(("10.9.0.2", 80))',
-        'tun.datagram(("10.9.0.1", 0)).recvfrom()',
-        'tun.ping("10.9.0.2", None)',
+        'here.create_connection(("10.9.0.77", 80))',
+        'here.datagram(("10.9.0.1", 0)).recvfrom()',
+        'here.ping("10.9.0.77", None)',
+        "connection.recv(1)",
+        "connection.recv_into(bytearray(1 << 20))",
+        "connection.sendall(bytes(64 << 20))",  # nobody accepts it, so nobody receives
     ],
 )
 def test_ctrl_c_gets_through_a_blocking_call(call):
     code = f"""
-    import wintun
-    tun = wintun.TunDevice("here", backend="embedded")
-    tun.addr = "10.9.0.1"
-    tun.up()
-    print("waiting")
-    try:
-        {call}
-    except KeyboardInterrupt:
-        tun.close()
-        print("interrupted")
+    from streams import made_pair
+    from wintun import _native
+    with made_pair() as (here, there):
+        listener = _native.StackListener.listen(there, (bytes([10, 9, 0, 2]), 80), 1)
+        with here.create_connection(("10.9.0.2", 80)) as connection:
+            print("waiting")
+            try:
+                {call}
+            except KeyboardInterrupt:
+                connection.abort()
+                print("interrupted")
     """
     with Child(code) as child:
         child.expect_line("waiting")

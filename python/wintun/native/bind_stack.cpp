@@ -1,5 +1,6 @@
-// The sockets of an embedded device, as _stack.py needs them: nothing here waits with the GIL held, and what would
-// have to wait answers None. Any thread. Errors are OSError with the errno that a socket would give.
+// The sockets of an embedded device, as _stack.py needs them. Nothing here waits with the GIL held, and nothing
+// without a timeout: what cannot be done in time answers None. Any thread. Errors are OSError with the errno that a
+// socket would give.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -78,18 +79,10 @@ class Buffer {
   Py_buffer view_{};
 };
 
-// Long copies run without the GIL; short ones would pay more for giving it up.
-template <class Work>
-Progress moving(std::size_t size, const Work& work) {
-  if (size <= kLongCopy) return work();
-  Progress progress;
-  without_gil([&] { progress = work(); });
-  return progress;
-}
-
-// False: not in time. A signal's handler runs meanwhile, and may raise.
-template <class Socket>
-bool wait_for(const Socket& wait, const py::object& timeout) {
+// False: not in time. A signal's handler runs meanwhile, and may raise. Without the GIL `wait` is called until it
+// answers something else than "interrupted", or until the deadline.
+template <class Wait>
+bool wait_for(const Wait& wait, const py::object& timeout) {
   Deadline deadline;
   if (!deadline_of(timeout.ptr(), deadline)) throw py::error_already_set();
   const bool main = on_main_thread();
@@ -104,36 +97,72 @@ bool wait_for(const Socket& wait, const py::object& timeout) {
   }
 }
 
-py::object receive(Connection& self, std::size_t size) {
-  const std::size_t there = std::min(size, self.available());
-  std::uint8_t nothing = 0;
-  if (there == 0) {
-    const Progress got = self.receive({&nothing, size == 0 ? std::size_t{0} : std::size_t{1}});
-    if (got.error == EAGAIN) return py::none();
-    if (got.error != 0) fail(got.error, "receiving from", self);
-    return py::bytes(reinterpret_cast<const char*>(&nothing), got.bytes);
-  }
-  auto bytes = py::reinterpret_steal<py::object>(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(there)));
-  if (!bytes) throw py::error_already_set();
-  auto* const data = reinterpret_cast<std::uint8_t*>(PyBytes_AS_STRING(bytes.ptr()));
-  const Progress got = moving(there, [&] { return self.receive({data, there}); });
-  if (got.error == EAGAIN) return py::none();
-  if (got.error != 0) fail(got.error, "receiving from", self);
-  if (got.bytes == there) return bytes;
-  return py::bytes(reinterpret_cast<const char*>(data), got.bytes);  // another reader took some of it
+// Long copies run without the GIL; short ones would pay more for giving it up.
+template <class Move>
+Progress moving(std::size_t size, const Move& move) {
+  if (size <= kLongCopy) return move();
+  Progress progress;
+  without_gil([&] { progress = move(); });
+  return progress;
 }
 
-py::object receive_into(Connection& self, const py::object& into) {
+// What `move` does as soon as it can do anything; EAGAIN: not in time. It touches no Python object but a buffer that
+// our caller holds, so after a wait it goes on without the GIL: with it, each burst would switch threads once more.
+template <class Wait, class Move>
+Progress moving(std::size_t size, const py::object& timeout, const Wait& wait, const Move& move) {
+  Progress progress = moving(size, move);
+  if (progress.error != EAGAIN || (!timeout.is_none() && PyObject_IsTrue(timeout.ptr()) == 0)) return progress;
+  (void)wait_for(
+      [&](const Deadline& until) {
+        WaitStatus status{};
+        do {
+          status = wait(until);
+          if (status == WaitStatus::signalled) progress = move();
+        } while (status == WaitStatus::signalled && progress.error == EAGAIN);  // another thread was faster
+        return status;
+      },
+      timeout);
+  return progress;
+}
+
+template <class Move>
+Progress receiving(Connection& self, std::size_t size, const py::object& timeout, const Move& move) {
+  return moving(
+      size, timeout, [&](const Deadline& until) { return self.wait(kReadable, until); }, move);
+}
+
+py::object receive(Connection& self, std::size_t size, const py::object& timeout) {
+  for (;;) {
+    // Nothing is made before it is known how much there is.
+    const Progress there = receiving(self, 0, timeout, [&] { return self.receive({}); });
+    if (there.error == EAGAIN) return py::none();
+    if (there.error != 0) fail(there.error, "receiving from", self);
+    // At the end nothing is available, and with room for a byte receive() says so.
+    const std::size_t room = std::min(size, std::max<std::size_t>(self.available(), 1));
+    auto bytes = py::reinterpret_steal<py::object>(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(room)));
+    if (!bytes) throw py::error_already_set();
+    auto* const data = reinterpret_cast<std::uint8_t*>(PyBytes_AS_STRING(bytes.ptr()));
+    const Progress got = moving(room, [&] { return self.receive({data, room}); });
+    if (got.error == EAGAIN) continue;  // another reader took it
+    if (got.error != 0) fail(got.error, "receiving from", self);
+    if (got.bytes == room) return bytes;
+    return py::bytes(reinterpret_cast<const char*>(data), got.bytes);
+  }
+}
+
+py::object receive_into(Connection& self, const py::object& into, const py::object& timeout) {
   const Buffer buffer(into, PyBUF_WRITABLE);
-  const Progress got = moving(buffer.bytes().size(), [&] { return self.receive(buffer.bytes()); });
+  const Progress got = receiving(self, buffer.bytes().size(), timeout, [&] { return self.receive(buffer.bytes()); });
   if (got.error == EAGAIN) return py::none();
   if (got.error != 0) fail(got.error, "receiving from", self);
   return py::int_(got.bytes);
 }
 
-py::object send(Connection& self, const py::object& from) {
+py::object send(Connection& self, const py::object& from, const py::object& timeout) {
   const Buffer buffer(from, PyBUF_SIMPLE);
-  const Progress sent = moving(buffer.bytes().size(), [&] { return self.send(buffer.bytes()); });
+  const Progress sent = moving(
+      buffer.bytes().size(), timeout, [&](const Deadline& until) { return self.wait(kWritable, until); },
+      [&] { return self.send(buffer.bytes()); });
   if (sent.error == EAGAIN) return py::none();
   if (sent.error != 0) fail(sent.error, "sending to", self);
   return py::int_(sent.bytes);
@@ -157,19 +186,16 @@ void bind_connection(py::module_& module) {
             return Connection::connect(endpoint_of(device), of_python(to), of_python(from));
           },
           py::arg("device"), py::arg("to"), py::arg("local").none(true))
-      .def("receive", &receive, "bytes, empty at the end; None: nothing now.")
-      .def("receive_into", &receive_into)
-      .def("send", &send, "How many bytes; None: no room now.")
+      .def("receive", &receive, py::arg("size"), py::arg("timeout") = 0,
+           "bytes, empty at the end; None: not in time.")
+      .def("receive_into", &receive_into, py::arg("buffer"), py::arg("timeout") = 0)
+      .def("send", &send, py::arg("data"), py::arg("timeout") = 0, "How many bytes; None: not in time.")
       .def("finish",
            [](Connection& self) {
              if (const int error = self.finish(); error != 0) fail(error, "shutting down the connection to", self);
            })
       .def("close", [](Connection& self) { without_gil([&] { self.close(); }); })
       .def("abort", [](Connection& self) { without_gil([&] { self.abort(); }); })
-      .def("wait_readable",
-           [](Connection& self, const py::object& timeout) {
-             return wait_for([&](const Deadline& until) { return self.wait(kReadable, until); }, timeout);
-           })
       .def("wait_writable",
            [](Connection& self, const py::object& timeout) {
              return wait_for([&](const Deadline& until) { return self.wait(kWritable, until); }, timeout);
@@ -228,16 +254,19 @@ void bind_datagram(py::module_& module) {
             return Datagram::open(endpoint_of(device), of_python(local), of_python(remote));
           },
           py::arg("device"), py::arg("local").none(true), py::arg("remote").none(true))
-      .def("receive",
-           [](Datagram& self, std::size_t size) -> py::object {
-             std::vector<std::uint8_t> bytes(std::min<std::size_t>(size, 65535));
-             SocketAddress from;
-             const Progress got = self.receive(bytes, from);
-             if (got.error == EAGAIN) return py::none();
-             if (got.error != 0) fail(got.error, "receiving at " + text_of(self.local()), *self.endpoint());
-             return py::make_tuple(py::bytes(reinterpret_cast<const char*>(bytes.data()), got.bytes),
-                                   to_python(from));
-           })
+      .def(
+          "receive",
+          [](Datagram& self, std::size_t size, const py::object& timeout) -> py::object {
+            std::vector<std::uint8_t> bytes(std::min<std::size_t>(size, 65535));
+            SocketAddress from;
+            const Progress got = moving(
+                0, timeout, [&](const Deadline& until) { return self.wait(until); },
+                [&] { return self.receive(bytes, from); });
+            if (got.error == EAGAIN) return py::none();
+            if (got.error != 0) fail(got.error, "receiving at " + text_of(self.local()), *self.endpoint());
+            return py::make_tuple(py::bytes(reinterpret_cast<const char*>(bytes.data()), got.bytes), to_python(from));
+          },
+          py::arg("size"), py::arg("timeout") = 0)
       .def(
           "send",
           [](Datagram& self, const py::object& data, const std::optional<std::pair<py::bytes, std::uint16_t>>& to) {
@@ -252,10 +281,6 @@ void bind_datagram(py::module_& module) {
           },
           py::arg("data"), py::arg("to").none(true))
       .def("close", [](Datagram& self) { without_gil([&] { self.close(); }); })
-      .def("wait_readable",
-           [](Datagram& self, const py::object& timeout) {
-             return wait_for([&](const Deadline& until) { return self.wait(until); }, timeout);
-           })
       .def("fileno", [](Datagram& self) { return static_cast<int>(self.wait_handle()); })
       .def_property_readonly("error", &Datagram::error)
       .def_property_readonly("device", [](const Datagram& self) { return self.endpoint()->name(); })
