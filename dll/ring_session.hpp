@@ -117,7 +117,7 @@ class RingSession {
   void pump_to_network() {
     if (over() != ERROR_SUCCESS) return;
     if (driver_->pump_to_network() == PumpStatus::ended) finish(ERROR_HANDLE_EOF);
-    if constexpr (kRewinds) {
+    if constexpr (requires { driver_->rewind_to_network(); }) {
       if (sending_.producer().next() >= kRewindBehind && sending_.producer().rewind()) driver_->rewind_to_network();
     }
   }
@@ -127,10 +127,6 @@ class RingSession {
   // every packet in new memory costs more than all else that happens to it here. A program that lends many packets
   // walks on through the whole ring.
   static constexpr std::uint32_t kRewindBehind = 0x4000;  // bytes, half of a first-level cache
-  static constexpr bool kRewinds = requires(D driver) {
-    { driver.rewind_to_user() } -> std::same_as<bool>;
-    driver.rewind_to_network();
-  };
 
   // The ring is empty: fetch up to `limit` packets from the driver, and take the first.
   RingStatus refill(std::uint32_t limit, Slot& slot) {
@@ -139,7 +135,7 @@ class RingSession {
       moved_.reset();
       level_ = false;
     }
-    if constexpr (kRewinds) {
+    if constexpr (requires { driver_->rewind_to_user(); }) {
       if (receiving_.consumer().next_offset() >= kRewindBehind && driver_->rewind_to_user()) {
         receiving_.consumer().rewind();
       }

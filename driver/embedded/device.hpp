@@ -75,6 +75,7 @@ class EmbeddedDevice {
   void disconnect();
   [[nodiscard]] PumpStatus pump_to_user(std::uint32_t limit);
   [[nodiscard]] PumpStatus pump_to_network();
+  void rewind_to_network() { to_network_.rewind(); }  // under the session's send lock, as the pump
   WaitHandle wait_handle() const { return kNoWaitHandle; }
   DriverCounters counters() const;
 

@@ -170,6 +170,17 @@ def test_packets_are_read_in_every_way(pair_of_reads=("read", "read_into", "rece
             assert tun.read() is None
 
 
+def test_a_list_stops_at_64_kib_and_a_batch_at_256(size=8000):
+    with make("bounded", HERE4) as tun:
+        tun.mtu = 16000
+        with tun.datagram(remote=(THERE4, 9)) as sock:
+            for _ in range(100):
+                sock.send(bytes(size))
+        packet = size + 28  # IPv4 and UDP
+        assert 0x10000 - 2 * packet < sum(map(len, tun.read_many())) <= 0x10000
+        assert 0x40000 - 2 * packet < tun.read_batch().nbytes <= 0x40000
+
+
 def test_waiting_says_a_packet_is_there_until_the_last_is_read():
     with make("waits", HERE4) as tun:
         for _ in range(3):

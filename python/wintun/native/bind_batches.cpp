@@ -17,16 +17,17 @@ namespace py = pybind11;
 
 namespace wintun::python {
 
-std::size_t round_size(std::size_t wanted, std::size_t bytes, std::size_t largest) {
-  const std::size_t fitting = bytes >= kBatchBytes ? 0 : (kBatchBytes - bytes) / std::max<std::size_t>(largest, 1);
+std::size_t round_size(std::size_t wanted, std::size_t most, std::size_t bytes, std::size_t largest) {
+  const std::size_t fitting = bytes >= most ? 0 : (most - bytes) / std::max<std::size_t>(largest, 1);
   return std::min({wanted, kRound, fitting});
 }
 
-void PacketBatch::append(std::span<const Packet> packets) {
-  std::size_t more = 0;
-  for (const Packet& packet : packets) more += packet.size;
-  // One allocation for most bursts: there may be as much again as has come, but not past the bound.
-  if (bytes_.capacity() < bytes_.size() + more) bytes_.reserve(std::max(kBatchBytes, bytes_.size() + more));
+void PacketBatch::append(std::span<const Packet> packets, bool more_may_come) {
+  std::size_t needed = bytes_.size();
+  for (const Packet& packet : packets) needed += packet.size;
+  // One allocation for a burst, and nothing unused in a batch of a few packets that somebody keeps.
+  if (more_may_come && bytes_.capacity() < needed) needed = std::max(kBatchBytes, needed);
+  bytes_.reserve(needed);
   for (const Packet& packet : packets) {
     bytes_.insert(bytes_.end(), packet.data, packet.data + packet.size);
     ends_.push_back(bytes_.size());
@@ -36,20 +37,20 @@ void PacketBatch::append(std::span<const Packet> packets) {
 IoStatus PacketBatch::read(NativeDevice& device, std::size_t limit, PacketBatch& batch) {
   std::array<Packet, kRound> packets;
   std::size_t largest = 0xFFFF;
-  std::size_t asked = std::min(limit, std::max<std::size_t>(1, round_size(limit, 0, largest)));
+  std::size_t asked = round_size(limit, kBatchBytes, 0, largest);
   IoStatus status = IoStatus::empty;
   while (asked > 0) {
     std::size_t count = 0;
     status = device.receive_many(std::span(packets).first(asked), count);
     if (status != IoStatus::ok) break;
     const auto received = std::span<const Packet>(packets).first(count);
-    batch.append(received);
+    batch.append(received, count == asked && count < limit);
     largest = std::max_element(received.begin(), received.end(), [](const Packet& a, const Packet& b) {
                 return a.size < b.size;
               })->size;
     device.device().release_many(received);
     if (count < asked) break;
-    asked = round_size(limit - batch.size(), batch.bytes(), largest);
+    asked = round_size(limit - batch.size(), kBatchBytes, batch.bytes(), largest);
   }
   return batch.size() > 0 ? IoStatus::ok : status;  // what went wrong after some were read, the next call says
 }
@@ -127,7 +128,7 @@ PyObject* read_many(PyObject* self, PyObject* const* arguments, Py_ssize_t count
     }
     taken += received;
     if (received < asked) break;
-    asked = round_size(limit - taken, bytes, largest);
+    asked = round_size(limit - taken, kListBytes, bytes, largest);
     received = 0;
     if (asked == 0) break;
     // Without the GIL: the packets are lent to this call, and the caller's frame holds the device.
@@ -242,7 +243,7 @@ PyMethodDef methods[] = {
      PyDoc_STR(
          "read_batch($self, /, limit=256)\n--\n\n"
          "As `read_many()`, in a `PacketBatch`: the packets stay in native memory until one is looked at, and can\n"
-         "go to `write_batch()` untouched.")},
+         "go to `write_batch()` untouched. About 256 KiB at most.")},
     {"write_many", raw(&write_many), METH_O,
      PyDoc_STR("write_many($self, packets, /)\n--\n\n"
                "Send packets in order. How many were sent: fewer than given when there was no room for more. Never\n"

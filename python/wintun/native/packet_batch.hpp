@@ -14,13 +14,16 @@
 
 namespace wintun::python {
 
-// A read of many stops at about so many bytes: glibc gives a larger piece of heap back to the system when the caller
-// drops it, and faults it in again at the next call.
-inline constexpr std::size_t kBatchBytes = 0x10000;
+// Where a read of many stops. A list's packets are objects of their own: when the caller drops more than so much at
+// once, glibc gives the heap back to the system and faults it in again at the next call. A batch is one piece, which
+// glibc keeps; a larger one would leave the cache of the processor before it is written somewhere else.
+inline constexpr std::size_t kListBytes = 0x10000;
+inline constexpr std::size_t kBatchBytes = 0x40000;
 inline constexpr std::size_t kRound = 32;  // packets lent at a time
 
-// How many packets to ask for next, when `bytes` have come and the largest packet of them had `largest`.
-[[nodiscard]] std::size_t round_size(std::size_t wanted, std::size_t bytes, std::size_t largest);
+// How many packets to ask for next on the way to `most` bytes, when `bytes` have come and the largest packet of them
+// had `largest`.
+[[nodiscard]] std::size_t round_size(std::size_t wanted, std::size_t most, std::size_t bytes, std::size_t largest);
 
 class PacketBatch {
  public:
@@ -38,7 +41,7 @@ class PacketBatch {
   Py_ssize_t exported = -1;
 
  private:
-  void append(std::span<const Packet> packets);
+  void append(std::span<const Packet> packets, bool more_may_come);
 
   std::vector<std::uint8_t> bytes_;
   std::vector<std::size_t> ends_;
