@@ -12,6 +12,8 @@ extern "C" {
 struct pbuf;
 struct netif;
 struct ip_addr;
+struct tcp_pcb;
+struct tcp_hdr;
 void wintun_lwip_assert_locked(void);
 unsigned short wintun_lwip_checksum(const void* data, int size);
 unsigned short wintun_lwip_copy(void* to, const void* from, unsigned short size);
@@ -20,6 +22,8 @@ int wintun_lwip_accept_ip6(struct pbuf* packet, struct netif* input);
 unsigned int wintun_lwip_isn(const struct ip_addr* local, unsigned short local_port, const struct ip_addr* remote,
                              unsigned short remote_port);
 unsigned int wintun_lwip_random(void);
+int wintun_lwip_segment_came(struct tcp_pcb* pcb, const struct tcp_hdr* header, unsigned short options,
+                             const struct pbuf* data);
 void* wintun_lwip_malloc(size_t size);
 void* wintun_lwip_calloc(size_t count, size_t size);
 void wintun_lwip_free(void* memory);
@@ -106,9 +110,11 @@ void wintun_lwip_free(void* memory);
 #define TCP_FIN_WAIT_TIMEOUT 20000
 #define TCP_SYN_RCVD_TIMEOUT 20000
 #define LWIP_TCP_KEEPALIVE 0
-#define LWIP_TCP_PCB_NUM_EXT_ARGS 1
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 2
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port) \
   wintun_lwip_isn(local, local_port, remote, remote_port)
+#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, options, first_options, second, data) \
+  wintun_lwip_segment_came(pcb, header, first_options, data)
 
 // Sums in our words, made while the bytes are copied.
 #define LWIP_CHKSUM wintun_lwip_checksum

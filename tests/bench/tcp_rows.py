@@ -238,7 +238,7 @@ def rows(scale: float) -> Iterator[TcpRow]:
             "loss": loss,
             # Slow start and the kernel's growing buffers take a number of round trips, losses many to be typical.
             "warm": scale * (0.5 + 50 * rtt + connections / 1000),
-            "seconds": scale * (0.5 + 30 * rtt + 2000 * loss),
+            "seconds": scale * (0.5 + 30 * rtt + 4000 * loss),
         }
 
     for mtu in MTUS:

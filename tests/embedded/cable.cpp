@@ -135,4 +135,28 @@ std::vector<std::uint8_t> pattern(std::size_t size, std::uint32_t seed) {
   return made;
 }
 
+std::vector<Bytes> taken(Node& node) {
+  std::vector<Bytes> all;
+  Packet packet;
+  while (node.device->receive(packet) == IoStatus::ok) {
+    all.emplace_back(packet.bytes().begin(), packet.bytes().end());
+    node.device->release(packet);
+  }
+  return all;
+}
+
+void deliver(Node& node, const std::vector<Bytes>& packets) {
+  const std::vector<std::span<const std::uint8_t>> views(packets.begin(), packets.end());
+  std::size_t written = 0;
+  if (node.device->write_many(views, written) != IoStatus::ok || written != packets.size()) {
+    throw std::runtime_error("the device does not take the packets");
+  }
+}
+
+Talk::Talk(const char* host) : listener(Listener::listen(pair.b.endpoint, at(host, 80))) {
+  Cable cable(pair.a, pair.b);
+  std::tie(client, server) = meet(pair.a, *listener);
+  while (client->unsent() != 0) std::this_thread::yield();
+}
+
 }  // namespace wintun

@@ -73,4 +73,18 @@ int send_all(Connection& connection, std::span<const std::uint8_t> bytes);
 int receive_all(Connection& connection, std::vector<std::uint8_t>& into, std::size_t most = SIZE_MAX);
 std::vector<std::uint8_t> pattern(std::size_t size, std::uint32_t seed);
 
+// ---- packets carried by hand ----
+
+using Bytes = std::vector<std::uint8_t>;
+std::vector<Bytes> taken(Node& node);                         // everything that it has for the network now
+void deliver(Node& node, const std::vector<Bytes>& packets);  // all in one burst, or an exception
+
+// A connection from a to b that is at rest, with nobody to carry its packets.
+struct Talk {
+  explicit Talk(const char* host);
+  Pair pair;
+  std::shared_ptr<Listener> listener;
+  std::shared_ptr<Connection> client, server;
+};
+
 }  // namespace wintun

@@ -13,8 +13,6 @@
 namespace wintun {
 namespace {
 
-using Bytes = std::vector<std::uint8_t>;
-
 // Packets of every kind that the stack speaks, as they go over a cable.
 std::vector<Bytes> conversation() {
   Pair pair;

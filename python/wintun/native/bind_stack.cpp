@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -79,12 +80,16 @@ class Buffer {
   Py_buffer view_{};
 };
 
+Deadline deadline_in(const py::object& timeout) {
+  Deadline deadline;
+  if (!deadline_of(timeout.ptr(), deadline)) throw py::error_already_set();
+  return deadline;
+}
+
 // False: not in time. A signal's handler runs meanwhile, and may raise. Without the GIL `wait` is called until it
 // answers something else than "interrupted", or until the deadline.
 template <class Wait>
-bool wait_for(const Wait& wait, const py::object& timeout) {
-  Deadline deadline;
-  if (!deadline_of(timeout.ptr(), deadline)) throw py::error_already_set();
+bool wait_for(const Wait& wait, const Deadline& deadline) {
   const bool main = on_main_thread();
   for (;;) {
     const Deadline slice = slice_end(deadline, main);
@@ -109,9 +114,9 @@ Progress moving(std::size_t size, const Move& move) {
 // What `move` does as soon as it can do anything; EAGAIN: not in time. It touches no Python object but a buffer that
 // our caller holds, so after a wait it goes on without the GIL: with it, each burst would switch threads once more.
 template <class Wait, class Move>
-Progress moving(std::size_t size, const py::object& timeout, const Wait& wait, const Move& move) {
+Progress moving(std::size_t size, const Deadline& deadline, const Wait& wait, const Move& move) {
   Progress progress = moving(size, move);
-  if (progress.error != EAGAIN || (!timeout.is_none() && PyObject_IsTrue(timeout.ptr()) == 0)) return progress;
+  if (progress.error != EAGAIN || (deadline && *deadline <= std::chrono::steady_clock::now())) return progress;
   (void)wait_for(
       [&](const Deadline& until) {
         WaitStatus status{};
@@ -121,20 +126,20 @@ Progress moving(std::size_t size, const py::object& timeout, const Wait& wait, c
         } while (status == WaitStatus::signalled && progress.error == EAGAIN);  // another thread was faster
         return status;
       },
-      timeout);
+      deadline);
   return progress;
 }
 
 template <class Move>
-Progress receiving(Connection& self, std::size_t size, const py::object& timeout, const Move& move) {
+Progress receiving(Connection& self, std::size_t size, const Deadline& deadline, const Move& move) {
   return moving(
-      size, timeout, [&](const Deadline& until) { return self.wait(kReadable, until); }, move);
+      size, deadline, [&](const Deadline& until) { return self.wait(kReadable, until); }, move);
 }
 
 py::object receive(Connection& self, std::size_t size, const py::object& timeout) {
-  for (;;) {
+  for (const Deadline deadline = deadline_in(timeout);;) {
     // Nothing is made before it is known how much there is.
-    const Progress there = receiving(self, 0, timeout, [&] { return self.receive({}); });
+    const Progress there = receiving(self, 0, deadline, [&] { return self.receive({}); });
     if (there.error == EAGAIN) return py::none();
     if (there.error != 0) fail(there.error, "receiving from", self);
     // At the end nothing is available, and with room for a byte receive() says so.
@@ -152,7 +157,8 @@ py::object receive(Connection& self, std::size_t size, const py::object& timeout
 
 py::object receive_into(Connection& self, const py::object& into, const py::object& timeout) {
   const Buffer buffer(into, PyBUF_WRITABLE);
-  const Progress got = receiving(self, buffer.bytes().size(), timeout, [&] { return self.receive(buffer.bytes()); });
+  const Progress got =
+      receiving(self, buffer.bytes().size(), deadline_in(timeout), [&] { return self.receive(buffer.bytes()); });
   if (got.error == EAGAIN) return py::none();
   if (got.error != 0) fail(got.error, "receiving from", self);
   return py::int_(got.bytes);
@@ -161,7 +167,7 @@ py::object receive_into(Connection& self, const py::object& into, const py::obje
 py::object send(Connection& self, const py::object& from, const py::object& timeout) {
   const Buffer buffer(from, PyBUF_SIMPLE);
   const Progress sent = moving(
-      buffer.bytes().size(), timeout, [&](const Deadline& until) { return self.wait(kWritable, until); },
+      buffer.bytes().size(), deadline_in(timeout), [&](const Deadline& until) { return self.wait(kWritable, until); },
       [&] { return self.send(buffer.bytes()); });
   if (sent.error == EAGAIN) return py::none();
   if (sent.error != 0) fail(sent.error, "sending to", self);
@@ -198,7 +204,8 @@ void bind_connection(py::module_& module) {
       .def("abort", [](Connection& self) { without_gil([&] { self.abort(); }); })
       .def("wait_writable",
            [](Connection& self, const py::object& timeout) {
-             return wait_for([&](const Deadline& until) { return self.wait(kWritable, until); }, timeout);
+             return wait_for([&](const Deadline& until) { return self.wait(kWritable, until); },
+                             deadline_in(timeout));
            })
       .def("fileno", [](Connection& self) { return static_cast<int>(self.wait_handle(kReadable)); })
       .def("set_no_delay", &Connection::set_no_delay)
@@ -237,7 +244,7 @@ void bind_listener(py::module_& module) {
       .def("close", [](Listener& self) { without_gil([&] { self.close(); }); })
       .def("wait_readable",
            [](Listener& self, const py::object& timeout) {
-             return wait_for([&](const Deadline& until) { return self.wait(until); }, timeout);
+             return wait_for([&](const Deadline& until) { return self.wait(until); }, deadline_in(timeout));
            })
       .def("fileno", [](Listener& self) { return static_cast<int>(self.wait_handle()); })
       .def_property_readonly("error", &Listener::error)
@@ -260,7 +267,7 @@ void bind_datagram(py::module_& module) {
             std::vector<std::uint8_t> bytes(std::min<std::size_t>(size, 65535));
             SocketAddress from;
             const Progress got = moving(
-                0, timeout, [&](const Deadline& until) { return self.wait(until); },
+                0, deadline_in(timeout), [&](const Deadline& until) { return self.wait(until); },
                 [&] { return self.receive(bytes, from); });
             if (got.error == EAGAIN) return py::none();
             if (got.error != 0) fail(got.error, "receiving at " + text_of(self.local()), *self.endpoint());
@@ -316,7 +323,7 @@ void bind_stack(py::module_& module) {
          const py::object& timeout) -> std::optional<double> {
         const auto endpoint = endpoint_of(device);
         const auto ping = Ping::send(endpoint, ip_of(to), size);
-        (void)wait_for([&](const Deadline& until) { return ping->wait(until); }, timeout);
+        (void)wait_for([&](const Deadline& until) { return ping->wait(until); }, deadline_in(timeout));
         if (const int error = ping->error(); error != 0) fail(error, "pinging " + text_of(ip_of(to)), *endpoint);
         const auto time = ping->round_trip();
         return time ? std::optional(std::chrono::duration<double>(*time).count()) : std::nullopt;
