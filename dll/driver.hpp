@@ -34,8 +34,8 @@ enum class PumpStatus {
   ended,  // the driver has ended (interface gone, or disconnected)
 };
 
-// A driver whose rings are only touched under the session's locks may also offer rewind_to_user() and
-// rewind_to_network(): its halves of Producer::rewind() and Consumer::rewind().
+// A driver that touches a ring only under the session's lock of that direction may also offer rewind_to_user() or
+// rewind_to_network(): its half of Consumer::rewind() or Producer::rewind().
 template <class D>
 concept Driver = requires(D driver, const D& read_only, Rings rings, std::uint32_t limit) {
   // Made by D(name, exclusive): throws std::system_error. `exclusive`: EEXIST when the interface exists already;
