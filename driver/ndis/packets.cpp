@@ -45,6 +45,7 @@ void Host::complete(Packet& packet, Outcome outcome) {
   constexpr NDIS_STATUS kStatuses[] = {
       NDIS_STATUS_SUCCESS, NDIS_STATUS_RESOURCES,          NDIS_STATUS_INVALID_LENGTH, NDIS_STATUS_MEDIA_DISCONNECTED,
       NDIS_STATUS_PAUSED,  NDIS_STATUS_MEDIA_DISCONNECTED, NDIS_STATUS_LOW_POWER_STATE};
+  static_assert(sizeof(kStatuses) / sizeof(*kStatuses) == static_cast<uint32_t>(Outcome::asleep) + 1);
   complete(packet, kStatuses[static_cast<uint32_t>(outcome)]);
 }
 
