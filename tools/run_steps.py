@@ -9,6 +9,7 @@ none to be had; the summary says which and why. With CI=true a skipped test is a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -215,21 +216,38 @@ def step_freestanding(step: Step) -> None:
     step.run("cmake", "--build", "--preset", "freestanding")
 
 
+@contextlib.contextmanager
+def counted(step: Step) -> Iterator[str]:
+    """A file for the results of what runs inside, which are counted whatever happens."""
+    junit = LOGS / f"{step.name}.xml"
+    junit.unlink(missing_ok=True)
+    try:
+        yield str(junit)
+    finally:
+        step.count_junit(junit)
+
+
+def build(step: Step, preset: str) -> None:
+    """Builds a preset that is configured."""
+    # -k 0: one log shows every error, not only the first.
+    step.run("cmake", "--build", "--preset", preset, "-j", JOBS, "--", "-k", "0")
+
+
+def run_ctest(step: Step, preset: str, *before: str, env: dict[str, str] | None = None) -> None:
+    """Runs CTest of a preset, behind the command `before`, and counts what it reports."""
+    with counted(step) as junit:
+        command = ("ctest", "--preset", preset, "-j", JOBS, "--output-junit", junit, "--no-tests=error")
+        step.run(*before, *command, env=env)
+
+
 def build_and_test(step: Step, preset: str, *options: str, env: dict[str, str] | None = None) -> None:
     """Configures, builds and runs CTest of one preset."""
     # CMake keeps the answer of the first time, and the embedded stack's source may have come since.
     source = Path(os.environ.get("LWIP_SOURCE") or next(ROOT.glob(".cache/lwip/lwip-*/"), ROOT))
     embedded = "ON" if (source / "src/core/tcp.c").exists() else "OFF"
     step.run("cmake", "--preset", preset, f"-DWINTUN_EMBEDDED={embedded}", *options)
-    # -k 0: one log shows every error, not only the first.
-    step.run("cmake", "--build", "--preset", preset, "-j", JOBS, "--", "-k", "0")
-    junit = LOGS / f"{step.name}.xml"
-    junit.unlink(missing_ok=True)
-    command = ("ctest", "--preset", preset, "-j", JOBS, "--output-junit", str(junit), "--no-tests=error")
-    try:
-        step.run(*privileged(), *command, env=env)
-    finally:
-        step.count_junit(junit)
+    build(step, preset)
+    run_ctest(step, preset, *privileged(), env=env)
 
 
 def step_dev(step: Step) -> None:
@@ -283,23 +301,19 @@ def step_tidy(step: Step) -> None:
 def step_mingw(step: Step) -> None:
     """the parts without a platform, compiled for Windows"""
     step.run("cmake", "--preset", "mingw")
-    step.run("cmake", "--build", "--preset", "mingw", "-j", JOBS, "--", "-k", "0")
+    build(step, "mingw")
 
 
 def run_pytest(step: Step, *arguments: str) -> None:
     """Runs pytest and counts what it reports."""
-    junit = LOGS / f"{step.name}.xml"
-    junit.unlink(missing_ok=True)
-    try:
+    with counted(step) as junit:
         step.run(str(BIN / "python"), "-m", "pytest", "-q", *arguments, f"--junitxml={junit}")
-    finally:
-        step.count_junit(junit)
 
 
 def step_driver(step: Step) -> None:
     """the driver for Windows: compiled, packed and signed; every file of the package is looked at"""
     step.run("cmake", "--preset", "driver")
-    step.run("cmake", "--build", "--preset", "driver", "-j", JOBS, "--", "-k", "0")
+    build(step, "driver")
     run_pytest(step, "-c", "tests/python/pytest.ini", "--rootdir", ".", "tests/driver/package")
 
 
@@ -308,15 +322,11 @@ def step_wine(step: Step) -> None:
     if not (ROOT / "build" / "driver" / "package" / "ringtun.sys").exists():
         raise StepFailed("build/driver/package/ringtun.sys is not there: run the step driver first")
     step.run("cmake", "--preset", "wine")
-    junit = LOGS / "wine.xml"
-    junit.unlink(missing_ok=True)
     try:
-        step.run("cmake", "--build", "--preset", "wine", "-j", JOBS, "--", "-k", "0")
-        # The prefix's server serves all tests, and lingers for some seconds behind the last.
-        step.run("ctest", "--preset", "wine", "-j", JOBS, "--output-junit", str(junit), "--no-tests=error")
+        build(step, "wine")
+        run_ctest(step, "wine")
     finally:
-        step.run("tools/run-wine", "--end")
-        step.count_junit(junit)
+        step.run("tools/run-wine", "--end")  # the server of all tests lingers for some seconds behind the last
 
 
 def step_package(step: Step) -> None:

@@ -1,6 +1,7 @@
 """The host's side of an embedded device, for `TunDevice`: a blocking socket-like object, UDP and ping.
 
-The stack below is native and never waits with the GIL held; what cannot be done in time answers None. asyncio is in _stack_asyncio.py. Any thread may call anything.
+The stack below is native and never waits with the GIL held; what cannot be done in time answers None. asyncio is in
+_stack_asyncio.py. Any thread may call anything.
 """
 
 from __future__ import annotations

@@ -142,19 +142,19 @@ class ModelHost {
 enum class Change { pause, disconnect, d1, d2, d3 };
 constexpr Change kChanges[] = {Change::pause, Change::disconnect, Change::d1, Change::d2, Change::d3};
 
-template <class Queue>
-void apply(Change change, State<ModelHost>& state, Queue& queue) {
+template <class... Queues>
+void apply(Change change, State<ModelHost>& state, Queues&... queues) {
   switch (change) {
     case Change::pause:
-      return state.pause(queue);
+      return state.pause(queues...);
     case Change::disconnect:
-      return state.disconnect(queue);
+      return state.disconnect(queues...);
     case Change::d1:
-      return state.set_power(Power::d1, queue);
+      return state.set_power(Power::d1, queues...);
     case Change::d2:
-      return state.set_power(Power::d2, queue);
+      return state.set_power(Power::d2, queues...);
     case Change::d3:
-      return state.set_power(Power::d3, queue);
+      return state.set_power(Power::d3, queues...);
   }
 }
 
@@ -314,17 +314,7 @@ struct BundleScene {
     {
       std::optional<ModelHost::SpinHold> hold;
       if (which == Change::disconnect) hold.emplace(serial);
-      switch (which) {
-        case Change::pause:
-          state.pause(to_user, to_network);
-          break;
-        case Change::disconnect:
-          state.disconnect(to_user, to_network);
-          break;
-        default:
-          state.set_power(static_cast<Power>(static_cast<int>(which) - static_cast<int>(Change::d1) + 1), to_user,
-                          to_network);
-      }
+      apply(which, state, to_user, to_network);
       is_ended = which == Change::disconnect;
     }
     host.returned = true;

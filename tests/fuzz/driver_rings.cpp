@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "driver_scene.hpp"
+#include "tests/driver/ndis/registration.hpp"
 
 namespace wintun::fuzz {
 namespace {
@@ -89,24 +90,13 @@ class Session {
     *up_.ring() = *down_.ring() = Ring{0, 0, 0};
     tail_ = 0;
     is_lied_ = false;
-    NTSTATUS status = 0;
-    if (is_32_bit_) {
-      const auto registration = registration_of<std::uint32_t>();
-      status = program_.control(device_, kRegisterRings, &registration, sizeof(registration)).status;
-    } else {
-      const auto registration = registration_of<std::uint64_t>();
-      status = program_.control(device_, kRegisterRings, &registration, sizeof(registration)).status;
-    }
+    const NTSTATUS status = is_32_bit_ ? enroll_as<std::uint32_t>() : enroll_as<std::uint64_t>();
     if (status != 0) broken("new rings are taken");
   }
   template <class Pointer>
-  Registration<Pointer> registration_of() const {
-    const auto one = [](const Guarded& ring, HANDLE event) {
-      return RegisteredRing<Pointer>{ring_bytes(kCapacity),
-                                     static_cast<Pointer>(reinterpret_cast<std::uintptr_t>(ring.data())),
-                                     static_cast<Pointer>(reinterpret_cast<std::uintptr_t>(event))};
-    };
-    return {one(up_, up_moved_), one(down_, down_moved_)};
+  NTSTATUS enroll_as() {
+    const auto registration = registration_of<Pointer>(kCapacity, up_.ring(), up_moved_, down_.ring(), down_moved_);
+    return program_.control(device_, kRegisterRings, &registration, sizeof(registration)).status;
   }
 
   void close() {

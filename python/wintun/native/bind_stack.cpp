@@ -155,13 +155,18 @@ py::object receive(Connection& self, std::size_t size, const py::object& timeout
   }
 }
 
+// How many bytes went through; None: not in time.
+py::object counted(const Progress& progress, const char* doing, const Connection& self) {
+  if (progress.error == EAGAIN) return py::none();
+  if (progress.error != 0) fail(progress.error, doing, self);
+  return py::int_(progress.bytes);
+}
+
 py::object receive_into(Connection& self, const py::object& into, const py::object& timeout) {
   const Buffer buffer(into, PyBUF_WRITABLE);
   const Progress got =
       receiving(self, buffer.bytes().size(), deadline_in(timeout), [&] { return self.receive(buffer.bytes()); });
-  if (got.error == EAGAIN) return py::none();
-  if (got.error != 0) fail(got.error, "receiving from", self);
-  return py::int_(got.bytes);
+  return counted(got, "receiving from", self);
 }
 
 py::object send(Connection& self, const py::object& from, const py::object& timeout) {
@@ -169,9 +174,7 @@ py::object send(Connection& self, const py::object& from, const py::object& time
   const Progress sent = moving(
       buffer.bytes().size(), deadline_in(timeout), [&](const Deadline& until) { return self.wait(kWritable, until); },
       [&] { return self.send(buffer.bytes()); });
-  if (sent.error == EAGAIN) return py::none();
-  if (sent.error != 0) fail(sent.error, "sending to", self);
-  return py::int_(sent.bytes);
+  return counted(sent, "sending to", self);
 }
 
 template <class Class>

@@ -2,7 +2,6 @@
 #include <atomic>
 #include <thread>
 
-#include "ring/bundle.hpp"
 #include "tests/driver/ndis/scene.hpp"
 
 namespace wintun::ndis_test {
@@ -19,17 +18,6 @@ class BundlesTest : public NdisTest {
     buffer_ = program().allocate(kBytes);
   }
 
-  static void append(Bytes& bundle, const Bytes& packet) {
-    const std::size_t begin = bundle.size();
-    const std::uint32_t size = static_cast<std::uint32_t>(packet.size());
-    bundle.resize(begin + bundle_slot(size), 0xEE);
-    std::memcpy(lay_out_slot(bundle.data() + begin, size), packet.data(), packet.size());
-  }
-  static Bytes bundle_of(const std::vector<Bytes>& packets) {
-    Bytes bundle;
-    for (const Bytes& packet : packets) append(bundle, packet);
-    return bundle;
-  }
   std::int32_t write(const Bytes& bundle) { return write(device_, bundle); }
   std::int32_t write(HANDLE device, const Bytes& bundle) { return write(*program_, device, bundle); }
   static std::int32_t write(kernel::Process& process, HANDLE device, const Bytes& bundle) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <thread>
 
-#include "ring/bundle.hpp"
 #include "tests/driver/ndis/scene.hpp"
 
 namespace wintun::ndis_test {
@@ -41,10 +40,14 @@ struct Machine {
   bool is_started = false;
 };
 
-template <class Pointer = std::uint64_t>
-bool register_rings(kernel::Process& program, HANDLE device, const ProgramRings& rings) {
-  const auto registration = rings.registration<Pointer>();
-  return program.control(device, kRegisterRings, &registration, sizeof(registration)).status == kSuccess;
+// A machine that started, a program on it, and a file of the device's.
+using Use = std::function<void(Machine&, kernel::Process&, HANDLE)>;
+void with_a_file(const kernel::Process::Kind& kind, const Use& use) {
+  Machine machine;
+  if (!machine.is_started) return;
+  kernel::Process program(kind);
+  const auto opened = program.open(kDevice);
+  if (opened.status == kSuccess) use(machine, program, opened.handle);
 }
 
 // Both directions; packets in pieces whose mapping can fail, lists that come back late.
@@ -74,23 +77,20 @@ void move_packets(kernel::Adapter& adapter, ProgramRings& rings) {
 }
 
 std::uint32_t one_packet_bundle(std::uint8_t* into) {
-  const Bytes packet = packet_of(60, 1);
-  std::memcpy(lay_out_slot(into, 60), packet.data(), packet.size());
-  return bundle_slot(60);
+  const Bytes bundle = bundle_of({packet_of(60, 1)});
+  std::memcpy(into, bundle.data(), bundle.size());
+  return static_cast<std::uint32_t>(bundle.size());
 }
 
 TEST_F(FaultTest, a_session_with_rings_from_loading_to_unloading) {
   expect_survived(
       [] {
-        Machine machine;
-        if (!machine.is_started) return;
-        kernel::Process program;
-        const auto opened = program.open(kDevice);
-        if (opened.status != kSuccess) return;
-        ProgramRings rings(program);
-        if (register_rings(program, opened.handle, rings)) move_packets(*machine.adapter, rings);
-        (void)program.close(opened.handle);
-        machine.adapter->stop();
+        with_a_file({}, [](Machine& machine, kernel::Process& program, HANDLE file) {
+          ProgramRings rings(program);
+          if (enroll(file, rings) == kSuccess) move_packets(*machine.adapter, rings);
+          (void)program.close(file);
+          machine.adapter->stop();
+        });
       },
       20);
 }
@@ -98,16 +98,13 @@ TEST_F(FaultTest, a_session_with_rings_from_loading_to_unloading) {
 TEST_F(FaultTest, a_session_of_a_32_bit_program_that_sleeps_and_ends_without_closing) {
   expect_survived(
       [] {
-        Machine machine;
-        if (!machine.is_started) return;
-        kernel::Process program(kernel::Process::Kind{true, kernel::kElevated});
-        const auto opened = program.open(kDevice);
-        if (opened.status != kSuccess) return;
-        ProgramRings rings(program);
-        if (!register_rings<std::uint32_t>(program, opened.handle, rings)) return;
-        for (const unsigned deep : {1U, 2U, 3U, 0U}) (void)machine.adapter->set_power(deep);
-        move_packets(*machine.adapter, rings);
-        program.exit();
+        with_a_file({true, kernel::kElevated}, [](Machine& machine, kernel::Process& program, HANDLE file) {
+          ProgramRings rings(program);
+          if (enroll(program, file, rings.registration<std::uint32_t>()) != kSuccess) return;
+          for (const unsigned deep : {1U, 2U, 3U, 0U}) (void)machine.adapter->set_power(deep);
+          move_packets(*machine.adapter, rings);
+          program.exit();
+        });
       },
       20);
 }
@@ -115,24 +112,21 @@ TEST_F(FaultTest, a_session_of_a_32_bit_program_that_sleeps_and_ends_without_clo
 TEST_F(FaultTest, bundles_written_read_and_cancelled) {
   expect_survived(
       [] {
-        Machine machine;
-        if (!machine.is_started) return;
-        kernel::Process program;
-        const auto opened = program.open(kDevice);
-        if (opened.status != kSuccess) return;
-        std::uint8_t* const writing = program.allocate(kBytes);
-        std::uint8_t* const reading = program.allocate(kBytes);
-        (void)program.write(opened.handle, writing, one_packet_bundle(writing));
-        const kernel::Request first = program.start_read(opened.handle, reading, kBytes);
-        machine.adapter->send({{packet_of(40, 1), packet_of(50, 2)}});
-        machine.adapter->wait_for_sends();
-        const kernel::Request second = program.start_read(opened.handle, reading, kBytes);
-        (void)second.cancel();
-        (void)second.wait();
-        const kernel::Request third = program.start_read(opened.handle, reading, kBytes);
-        (void)program.close(opened.handle);
-        (void)first.wait();
-        (void)third.wait();
+        with_a_file({}, [](Machine& machine, kernel::Process& program, HANDLE file) {
+          std::uint8_t* const writing = program.allocate(kBytes);
+          std::uint8_t* const reading = program.allocate(kBytes);
+          (void)program.write(file, writing, one_packet_bundle(writing));
+          const kernel::Request first = program.start_read(file, reading, kBytes);
+          machine.adapter->send({{packet_of(40, 1), packet_of(50, 2)}});
+          machine.adapter->wait_for_sends();
+          const kernel::Request second = program.start_read(file, reading, kBytes);
+          (void)second.cancel();
+          (void)second.wait();
+          const kernel::Request third = program.start_read(file, reading, kBytes);
+          (void)program.close(file);
+          (void)first.wait();
+          (void)third.wait();
+        });
       },
       20);
 }
@@ -148,13 +142,13 @@ TEST_F(FaultTest, a_second_owner_is_refused_and_then_let_in) {
         if (first.status != kSuccess || second.status != kSuccess) return;
         ProgramRings rings(one), others(two);
         std::uint8_t* const writing = two.allocate(kBytes);
-        const bool is_owner = register_rings(one, first.handle, rings);
+        const bool is_owner = enroll(first.handle, rings) == kSuccess;
         if (is_owner) {
-          EXPECT_FALSE(register_rings(two, second.handle, others));
+          EXPECT_NE(enroll(second.handle, others), kSuccess);
           EXPECT_NE(two.write(second.handle, writing, one_packet_bundle(writing)).status, kSuccess);
         }
         (void)one.close(first.handle);
-        if (!register_rings(two, second.handle, others)) return;
+        if (enroll(second.handle, others) != kSuccess) return;
         move_packets(*machine.adapter, others);
         (void)two.close(second.handle);
       },
@@ -164,22 +158,19 @@ TEST_F(FaultTest, a_second_owner_is_refused_and_then_let_in) {
 TEST_F(FaultTest, a_removal_called_off_and_one_by_surprise) {
   expect_survived(
       [] {
-        Machine machine;
-        if (!machine.is_started) return;
-        kernel::Process program;
-        const auto opened = program.open(kDevice);
-        if (opened.status != kSuccess) return;
-        ProgramRings rings(program);
-        (void)register_rings(program, opened.handle, rings);
-        (void)machine.adapter->query_remove();
-        const auto again = program.open(kDevice);
-        std::uint8_t* const reading = program.allocate(kBytes);
-        std::optional<kernel::Request> read;
-        if (again.status == kSuccess) read = program.start_read(again.handle, reading, kBytes);
-        machine.adapter->surprise_remove();
-        if (read) (void)read->wait();
-        if (again.status == kSuccess) (void)program.close(again.handle);
-        (void)program.close(opened.handle);
+        with_a_file({}, [](Machine& machine, kernel::Process& program, HANDLE file) {
+          ProgramRings rings(program);
+          (void)enroll(file, rings);
+          (void)machine.adapter->query_remove();
+          const auto again = program.open(kDevice);
+          std::uint8_t* const reading = program.allocate(kBytes);
+          std::optional<kernel::Request> read;
+          if (again.status == kSuccess) read = program.start_read(again.handle, reading, kBytes);
+          machine.adapter->surprise_remove();
+          if (read) (void)read->wait();
+          if (again.status == kSuccess) (void)program.close(again.handle);
+          (void)program.close(file);
+        });
       },
       20);
 }
@@ -212,7 +203,7 @@ TEST_F(FaultTest, a_file_that_outlives_its_session_counts_once_in_the_next) {
     ask_for_removal();
     ProgramRings rings(program);
     const HANDLE owner = program.open(kDevice).handle;
-    ASSERT_TRUE(register_rings(program, owner, rings));
+    ASSERT_EQ(enroll(owner, rings), kSuccess);
     EXPECT_EQ(program.close(idle), kSuccess);
     EXPECT_TRUE(machine.adapter->is_connected());
     EXPECT_EQ(program.close(owner), kSuccess);

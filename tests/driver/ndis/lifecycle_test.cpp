@@ -3,7 +3,6 @@
 #include <atomic>
 #include <thread>
 
-#include "ring/bundle.hpp"
 #include "tests/driver/ndis/scene.hpp"
 
 namespace wintun::ndis_test {
@@ -23,6 +22,14 @@ class LifecycleTest : public NdisTest {
     rings_.emplace(program());
     device_ = open();
     ASSERT_EQ(enroll(device_, *rings_), kSuccess);
+  }
+  // The stack has one of the program's packets, until the test gives it back.
+  void lend_one() {
+    ASSERT_EQ(adapter().start(), kSuccess);
+    connect();
+    adapter().on_receive([](const kernel::Received&) { return false; });
+    ASSERT_EQ(rings_->send(packet_of(60, 1)), RingStatus::ok);
+    ASSERT_EQ(wait_kept(1).size(), 1U);
   }
 
   HANDLE device_ = nullptr;
@@ -113,11 +120,7 @@ TEST_F(LifecycleTest, a_session_made_before_restart_drops_until_then) {
 }
 
 TEST_F(LifecycleTest, pause_waits_for_the_packets_that_the_stack_has) {
-  ASSERT_EQ(adapter().start(), kSuccess);
-  connect();
-  adapter().on_receive([](const kernel::Received&) { return false; });
-  ASSERT_EQ(rings_->send(packet_of(60, 1)), RingStatus::ok);
-  ASSERT_EQ(wait_kept(1).size(), 1U);
+  ASSERT_NO_FATAL_FAILURE(lend_one());
   std::atomic<bool> is_paused = false;
   std::thread pausing([&] {
     adapter().pause();
@@ -149,11 +152,7 @@ TEST_F(LifecycleTest, sleeping_keeps_the_session_and_moves_nothing) {
 }
 
 TEST_F(LifecycleTest, closing_waits_for_the_packets_that_the_stack_has) {
-  ASSERT_EQ(adapter().start(), kSuccess);
-  connect();
-  adapter().on_receive([](const kernel::Received&) { return false; });
-  ASSERT_EQ(rings_->send(packet_of(60, 1)), RingStatus::ok);
-  ASSERT_EQ(wait_kept(1).size(), 1U);
+  ASSERT_NO_FATAL_FAILURE(lend_one());
   std::atomic<bool> is_closed = false;
   std::thread closing([&] {
     program().close(device_);

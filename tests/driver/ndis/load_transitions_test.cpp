@@ -7,7 +7,6 @@
 #include <thread>
 #include <tuple>
 
-#include "ring/bundle.hpp"
 #include "tests/driver/ndis/scene.hpp"
 
 namespace wintun::ndis_test {
@@ -82,13 +81,9 @@ class TransitionLoad : public NdisTest, public testing::WithParamInterface<std::
     if (rings_->consumer().next(slot) == RingStatus::ok) rings_->consumer().release(slot.end);
   }
   void write_bundle() {
-    std::uint8_t* into = buffer_;
-    for (std::uint32_t number = 0; number < 4; ++number) {
-      const Bytes packet = packet_of(60, number);
-      std::memcpy(lay_out_slot(into, 60), packet.data(), packet.size());
-      into += bundle_slot(60);
-    }
-    (void)program().write(device_, buffer_, static_cast<ULONG>(into - buffer_));
+    const Bytes bundle = bundle_of({packet_of(60, 0), packet_of(60, 1), packet_of(60, 2), packet_of(60, 3)});
+    std::memcpy(buffer_, bundle.data(), bundle.size());
+    (void)program().write(device_, buffer_, static_cast<ULONG>(bundle.size()));
   }
   // One read pends as long as nothing comes.
   void read_bundle() {

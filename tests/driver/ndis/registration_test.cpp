@@ -25,6 +25,15 @@ class RegistrationTest : public NdisTest {
     EXPECT_FALSE(adapter().is_connected());
     EXPECT_TRUE(adapter().indications().empty());
   }
+  // The same mistake in each of the two rings.
+  void expect_either_refused(std::int32_t expected,
+                             const std::function<void(RegisteredRing<std::uint64_t>&)>& spoil) {
+    for (const auto ring : {&Wide::to_user, &Wide::to_network}) {
+      Wide registration = good();
+      spoil(registration.*ring);
+      expect_refused(registration, expected);
+    }
+  }
   void expect_accepted() {
     ASSERT_EQ(enroll(device_, *rings_), kSuccess);
     EXPECT_TRUE(adapter().is_connected());
@@ -88,24 +97,14 @@ TEST_F(RegistrationTest, of_a_size_that_no_ring_has_is_refused) {
                                  uint32_t{ring_bytes(0)},
                                  ring_bytes(0x8000000)};
   for (const std::uint32_t size : sizes) {
-    Wide registration = good();
-    registration.to_user.size = size;
-    expect_refused(registration, kInvalidParameter);
-    registration = good();
-    registration.to_network.size = size;
-    expect_refused(registration, kInvalidParameter);
+    expect_either_refused(kInvalidParameter, [size](auto& ring) { ring.size = size; });
   }
   expect_accepted();
 }
 
 TEST_F(RegistrationTest, of_an_address_that_is_no_multiple_of_four_is_refused) {
   for (const std::uint64_t shift : {1U, 2U, 3U}) {
-    Wide registration = good();
-    registration.to_user.ring += shift;
-    expect_refused(registration, kMisaligned);
-    registration = good();
-    registration.to_network.ring += shift;
-    expect_refused(registration, kMisaligned);
+    expect_either_refused(kMisaligned, [shift](auto& ring) { ring.ring += shift; });
   }
   expect_accepted();
 }
@@ -119,12 +118,7 @@ TEST_F(RegistrationTest, of_memory_that_is_not_the_programs_is_refused) {
                                      0xFFFF800000000000,
                                      good().to_user.ring + 0x10000};
   for (const std::uint64_t address : addresses) {
-    Wide registration = good();
-    registration.to_user.ring = address;
-    expect_refused(registration, kAccessViolation);
-    registration = good();
-    registration.to_network.ring = address;
-    expect_refused(registration, kAccessViolation);
+    expect_either_refused(kAccessViolation, [address](auto& ring) { ring.ring = address; });
   }
   expect_accepted();
 }

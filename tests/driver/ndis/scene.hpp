@@ -9,9 +9,10 @@
 #include <string>
 #include <thread>
 
-#include "driver/ndis/protocol.hpp"
+#include "ring/bundle.hpp"
 #include "ring/consumer.hpp"
 #include "ring/producer.hpp"
+#include "tests/driver/ndis/registration.hpp"
 #include "tests/kernel/adapter.hpp"
 
 extern "C" NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry_path);
@@ -49,6 +50,23 @@ inline Bytes packet_of(std::size_t size, std::uint32_t number, bool is_ipv6 = fa
   return packet;
 }
 
+inline Bytes bundle_of(const std::vector<Bytes>& packets) {
+  Bytes bundle;
+  for (const Bytes& packet : packets) {
+    const std::size_t begin = bundle.size();
+    const std::uint32_t size = static_cast<std::uint32_t>(packet.size());
+    bundle.resize(begin + bundle_slot(size), 0xEE);
+    std::memcpy(lay_out_slot(bundle.data() + begin, size), packet.data(), packet.size());
+  }
+  return bundle;
+}
+
+// The status that registering rings gets.
+template <class Pointer = std::uint64_t>
+std::int32_t enroll(kernel::Process& process, HANDLE device, const Registration<Pointer>& registration) {
+  return process.control(device, kRegisterRings, &registration, sizeof(registration)).status;
+}
+
 // A program's two rings in its memory, and its ends of them. Destroyed before its process.
 class ProgramRings {
  public:
@@ -64,12 +82,7 @@ class ProgramRings {
 
   template <class Pointer = std::uint64_t>
   Registration<Pointer> registration() const {
-    const auto ring = [this](Ring* memory, HANDLE event) {
-      return RegisteredRing<Pointer>{ring_bytes(capacity_),
-                                     static_cast<Pointer>(reinterpret_cast<std::uintptr_t>(memory)),
-                                     static_cast<Pointer>(reinterpret_cast<std::uintptr_t>(event))};
-    };
-    return {ring(up_, up_moved_), ring(down_, down_moved_)};
+    return registration_of<Pointer>(capacity_, up_, up_moved_, down_, down_moved_);
   }
 
   // Waits for the next packet. Nothing: the driver has ended its ring.
@@ -99,6 +112,7 @@ class ProgramRings {
     return status;
   }
 
+  kernel::Process& process() const { return process_; }
   Ring* up() const { return up_; }
   Ring* down() const { return down_; }
   HANDLE up_moved() const { return up_moved_; }
@@ -115,6 +129,11 @@ class ProgramRings {
   Consumer consumer_;
   Producer producer_;
 };
+
+// From the process whose memory they are.
+inline std::int32_t enroll(HANDLE device, const ProgramRings& rings) {
+  return enroll(rings.process(), device, rings.registration());
+}
 
 class NdisTest : public testing::Test {
  protected:
@@ -161,14 +180,6 @@ class NdisTest : public testing::Test {
     const auto opened = process.open(kName);
     EXPECT_EQ(opened.status, kSuccess);
     return opened.handle;
-  }
-
-  template <class Pointer = std::uint64_t>
-  static std::int32_t enroll(kernel::Process& process, HANDLE device, const Registration<Pointer>& registration) {
-    return process.control(device, kRegisterRings, &registration, sizeof(registration)).status;
-  }
-  std::int32_t enroll(HANDLE device, const ProgramRings& rings) {
-    return enroll(*program_, device, rings.registration());
   }
 
   std::optional<kernel::Kernel> kernel_;

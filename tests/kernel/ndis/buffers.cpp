@@ -2,13 +2,10 @@
 // ASan sees who touches a list that was freed. Public pages: NdisAllocateNetBufferListPool,
 // NdisAllocateNetBufferAndNetBufferList, NdisFreeNetBufferList, NdisGetDataBuffer.
 #include <cstring>
-#include <set>
 
 #include "tests/kernel/ndis/ndis.hpp"
 
 namespace wintun::kernel {
-
-void forget_rw_locks(NDIS_HANDLE owner, const char* when);
 
 namespace {
 
@@ -18,12 +15,8 @@ struct Pool {
   std::atomic<long> out{0};
 };
 
-struct Pools {
-  std::mutex lock;
-  std::set<Pool*> all;
-};
-Pools& pools() {
-  static Pools* const one = new Pools;
+Owned<Pool>& pools() {
+  static auto* const one = new Owned<Pool>(Kind::net_buffer_list_pool, "net buffer list pool");
   return *one;
 }
 
@@ -64,17 +57,7 @@ bool copy_out(const NET_BUFFER& buffer, std::uint8_t* into, std::size_t bytes) {
 
 void forget_owner(NDIS_HANDLE owner, const char* when) {
   forget_rw_locks(owner, when);
-  const std::lock_guard locked(pools().lock);
-  for (auto one = pools().all.begin(); one != pools().all.end();) {
-    if ((*one)->owner != owner) {
-      ++one;
-      continue;
-    }
-    violation(std::string(when) + ": a net buffer list pool of the adapter is left");
-    give_back(Kind::net_buffer_list_pool, *one);
-    delete *one;
-    one = pools().all.erase(one);
-  }
+  pools().forget(owner, when);
 }
 
 }  // namespace wintun::kernel
@@ -94,8 +77,7 @@ NDIS_HANDLE NTAPI NdisAllocateNetBufferListPool(NDIS_HANDLE owner, NET_BUFFER_LI
   if (should_fail(__func__)) return nullptr;
   auto* const pool = new Pool{owner, parameters->fAllocateNetBuffer != FALSE, {}};
   take(Kind::net_buffer_list_pool, pool, __func__);
-  const std::lock_guard locked(pools().lock);
-  pools().all.insert(pool);
+  pools().add(pool);
   return pool;
 }
 
@@ -107,9 +89,7 @@ VOID NTAPI NdisFreeNetBufferListPool(NDIS_HANDLE handle) {
     return;
   }
   if (pool->out != 0) violation("NdisFreeNetBufferListPool while lists of it are out");
-  const std::lock_guard locked(pools().lock);
-  pools().all.erase(pool);
-  delete pool;
+  pools().free(pool);
 }
 
 PNET_BUFFER_LIST NTAPI NdisAllocateNetBufferAndNetBufferList(NDIS_HANDLE handle, USHORT context_size,

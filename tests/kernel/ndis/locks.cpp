@@ -2,7 +2,6 @@
 // so a reader that comes twice would wait for itself; that is a violation at the first time, whether a writer waits
 // or not. Public pages: NdisAllocateRWLock, NdisAcquireRWLockRead, NdisAcquireRWLockWrite, NdisReleaseRWLock.
 #include <atomic>
-#include <set>
 #include <thread>
 
 #include "tests/kernel/ndis/ndis.hpp"
@@ -22,12 +21,8 @@ constexpr UCHAR kRead = 1;
 constexpr UCHAR kWrite = 2;
 constexpr const char* kName = "reader-writer lock";
 
-struct Locks {
-  std::mutex lock;
-  std::set<PNDIS_RW_LOCK_EX> all;
-};
-Locks& locks() {
-  static Locks* const one = new Locks;
+Owned<_NDIS_RW_LOCK_EX>& locks() {
+  static auto* const one = new Owned<_NDIS_RW_LOCK_EX>(Kind::rw_lock, kName);
   return *one;
 }
 
@@ -52,19 +47,7 @@ bool raise(PNDIS_RW_LOCK_EX lock, PLOCK_STATE_EX state, UCHAR flags, const char*
 
 }  // namespace
 
-void forget_rw_locks(NDIS_HANDLE owner, const char* when) {
-  const std::lock_guard locked(locks().lock);
-  for (auto one = locks().all.begin(); one != locks().all.end();) {
-    if ((*one)->owner != owner) {
-      ++one;
-      continue;
-    }
-    violation(std::string(when) + ": a reader-writer lock of the adapter is left");
-    give_back(Kind::rw_lock, *one);
-    delete *one;
-    one = locks().all.erase(one);
-  }
-}
+void forget_rw_locks(NDIS_HANDLE owner, const char* when) { locks().forget(owner, when); }
 
 }  // namespace wintun::kernel
 
@@ -78,8 +61,7 @@ PNDIS_RW_LOCK_EX NTAPI NdisAllocateRWLock(NDIS_HANDLE owner) {
   auto* const lock = new _NDIS_RW_LOCK_EX;
   lock->owner = owner;
   take(Kind::rw_lock, lock, __func__);
-  const std::lock_guard locked(locks().lock);
-  locks().all.insert(lock);
+  locks().add(lock);
   return lock;
 }
 
@@ -89,9 +71,7 @@ VOID NTAPI NdisFreeRWLock(PNDIS_RW_LOCK_EX lock) {
   if (lock->readers != 0 || lock->writer) violation("NdisFreeRWLock of a lock that is held");
   give_back(Kind::rw_lock, lock);
   forget_lock(lock);
-  const std::lock_guard locked(locks().lock);
-  locks().all.erase(lock);
-  delete lock;
+  locks().free(lock);
 }
 
 VOID NTAPI NdisAcquireRWLockRead(PNDIS_RW_LOCK_EX lock, PLOCK_STATE_EX state, UCHAR flags) {

@@ -21,8 +21,6 @@ Drivers& drivers() {
   return *one;
 }
 
-bool is_running(Life life) { return life == Life::running; }
-
 }  // namespace
 
 std::shared_ptr<MiniportDriver> driver_of(PDRIVER_OBJECT object) {
@@ -183,9 +181,7 @@ void Adapter::halt_for(int action) {
 
 NdisStatus Adapter::start() {
   const NdisStatus status = initialize();
-  if (status != NDIS_STATUS_SUCCESS) return status;
-  const NdisStatus restarted = restart();
-  return restarted;
+  return status == NDIS_STATUS_SUCCESS ? restart() : status;
 }
 
 void Adapter::stop() {
@@ -222,7 +218,7 @@ bool Adapter::query_remove() {
 
 void Adapter::surprise_remove() {
   notify(NdisDevicePnPEventSurpriseRemoved);
-  if (is_running(body_->life_now())) pause();
+  if (body_->life_now() == Life::running) pause();
   if (body_->life_now() == Life::paused) halt_for(NdisHaltDeviceSurpriseRemoved);
   --body_->driver->adapters;
   body_->change_life(Life::unplugged);
@@ -239,7 +235,7 @@ void Adapter::shutdown() {
 NdisStatus Adapter::set_power(unsigned d) {
   Body& body = *body_;
   const bool up = d == 0;
-  if (!up && is_running(body.life_now())) pause();
+  if (!up && body.life_now() == Life::running) pause();
   NDIS_DEVICE_POWER_STATE state = static_cast<NDIS_DEVICE_POWER_STATE>(NdisDeviceStateD0 + d);
   const OidResult result = set(OID_PNP_SET_POWER, &state, sizeof(state));
   if (result.status != NDIS_STATUS_SUCCESS) return result.status;

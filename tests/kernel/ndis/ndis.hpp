@@ -85,6 +85,44 @@ void check_call(const char* function, bool says_dispatch);
 // Copies bytes of a packet out of its MDLs; false if they are fewer than it says.
 bool copy_out(const NET_BUFFER& buffer, std::uint8_t* into, std::size_t bytes);
 
-void forget_owner(NDIS_HANDLE owner, const char* when);  // locks and pools made for it must be gone
+// What was allocated for an adapter, the miniport's to free before the adapter goes. `Thing` has an `owner`.
+template <class Thing>
+class Owned {
+ public:
+  Owned(Kind kind, const char* name) : kind_(kind), name_(name) {}
+
+  void add(Thing* one) {
+    const std::lock_guard locked(lock_);
+    all_.insert(one);
+  }
+  void free(Thing* one) {
+    const std::lock_guard locked(lock_);
+    all_.erase(one);
+    delete one;
+  }
+  // What is left of the owner's is a violation, and freed.
+  void forget(NDIS_HANDLE owner, const char* when) {
+    const std::lock_guard locked(lock_);
+    for (auto one = all_.begin(); one != all_.end();) {
+      if ((*one)->owner != owner) {
+        ++one;
+        continue;
+      }
+      violation(std::string(when) + ": a " + name_ + " of the adapter is left");
+      kernel::give_back(kind_, *one);
+      delete *one;
+      one = all_.erase(one);
+    }
+  }
+
+ private:
+  const Kind kind_;
+  const char* const name_;
+  std::mutex lock_;
+  std::set<Thing*> all_;
+};
+
+void forget_owner(NDIS_HANDLE owner, const char* when);     // locks and pools made for it must be gone
+void forget_rw_locks(NDIS_HANDLE owner, const char* when);  // the locks
 
 }  // namespace wintun::kernel
