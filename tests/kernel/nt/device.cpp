@@ -66,6 +66,14 @@ void destroy_device(void* body) {
 }
 _OBJECT_TYPE device_type{"Device", destroy_device};
 
+// A deleted device stays in its driver's list as long as somebody has it open. Under the lock of names().
+void leave_driver_if_unused(Device& device) {
+  if (device.files != 0 || is_out(Kind::device, &device.object)) return;
+  PDEVICE_OBJECT* link = &device.object.DriverObject->DeviceObject;
+  while (*link != nullptr && *link != &device.object) link = &(*link)->NextDevice;
+  if (*link != nullptr) *link = device.object.NextDevice;
+}
+
 }  // namespace
 
 Device* find_device(std::u16string_view name) {
@@ -94,6 +102,12 @@ void set_label(Device& device, Integrity label, bool no_read_up, bool no_write_u
 Acl acl_of(Device& device) {
   const std::lock_guard locked(names().lock);
   return device.acl;
+}
+
+void forget_file(Device& device) {
+  const std::lock_guard locked(names().lock);
+  --device.files;
+  leave_driver_if_unused(device);
 }
 
 std::size_t open_files_of(PDRIVER_OBJECT driver) {
@@ -154,11 +168,7 @@ VOID NTAPI IoDeleteDevice(PDEVICE_OBJECT object) {
   {
     const std::lock_guard locked(names().lock);
     names().devices.erase(device.name);
-    if (device.files == 0) {  // an open one stays in the driver's list until it is closed
-      PDEVICE_OBJECT* link = &object->DriverObject->DeviceObject;
-      while (*link != nullptr && *link != object) link = &(*link)->NextDevice;
-      if (*link != nullptr) *link = object->NextDevice;
-    }
+    leave_driver_if_unused(device);
   }
   dereference(&device);
 }

@@ -30,11 +30,7 @@ void close_file(void* body) {
     wait_for_request(*state);
   }
   Device& of = device_of(device);
-  if (--of.files == 0 && !is_out(Kind::device, device)) {
-    PDEVICE_OBJECT* link = &device->DriverObject->DeviceObject;
-    while (*link != nullptr && *link != device) link = &(*link)->NextDevice;
-    if (*link != nullptr) *link = device->NextDevice;
-  }
+  forget_file(of);
   dereference(&of);
   file->~File();
   free_body(file);

@@ -40,6 +40,7 @@ inline Device& device_of(PDEVICE_OBJECT object) { return *reinterpret_cast<Devic
 Device* find_device(std::u16string_view name);
 void set_label(Device& device, Integrity label, bool no_read_up, bool no_write_up);
 Acl acl_of(Device& device);
+void forget_file(Device& device);  // one is closed
 std::size_t open_files_of(PDRIVER_OBJECT driver);
 
 // ---- irp.cpp ----
